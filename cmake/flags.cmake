@@ -1,0 +1,10 @@
+# Flags of every target. Bits are compared between runs, so contraction is off outside kernels and
+# -ffast-math is nowhere; kernels that want more say so file by file (rubato_kernel_flags).
+add_library(rubato_flags INTERFACE)
+target_compile_options(rubato_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor
+  -ffp-contract=off -fno-math-errno -fno-trapping-math)
+if(RUBATO_SANITIZE)
+  target_compile_options(rubato_flags INTERFACE -fsanitize=${RUBATO_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(rubato_flags INTERFACE -fsanitize=${RUBATO_SANITIZE})
+endif()

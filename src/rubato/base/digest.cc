@@ -1,0 +1,42 @@
+#include "rubato/base/digest.h"
+
+#include <cstdio>
+
+#include <xxhash.h>
+
+namespace rubato {
+namespace {
+
+std::string to_hex(XXH128_hash_t hash) {
+  char text[33];
+  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(hash.high64),
+                static_cast<unsigned long long>(hash.low64));
+  return text;
+}
+
+}  // namespace
+
+struct Digester::State {
+  XXH3_state_t* hash = XXH3_createState();
+  ~State() { XXH3_freeState(hash); }
+};
+
+std::string digest_of(std::string_view bytes) {
+  return to_hex(XXH3_128bits(bytes.data(), bytes.size()));
+}
+
+std::string digest_of(std::span<const float> values) {
+  return digest_of(
+      std::string_view(reinterpret_cast<const char*>(values.data()), values.size_bytes()));
+}
+
+Digester::Digester() : state_(std::make_unique<State>()) { XXH3_128bits_reset(state_->hash); }
+Digester::~Digester() = default;
+
+void Digester::update(std::string_view bytes) {
+  XXH3_128bits_update(state_->hash, bytes.data(), bytes.size());
+}
+
+std::string Digester::hex() const { return to_hex(XXH3_128bits_digest(state_->hash)); }
+
+}  // namespace rubato

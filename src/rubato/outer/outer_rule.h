@@ -1,0 +1,97 @@
+// How the coordinator's model folds in one pseudo-gradient: links (weight, discount, buffer, ..) in
+// front of one terminal rule (sgd, nesterov, delayed_nesterov, ..). An update goes through a chain
+// in two passes:
+//   1. plan(facts), once per update and stage: counters move, scalars are computed, a link may stop
+//   the update;
+//   2. apply(block, plan), once per cache-sized block and stage: floats move, links and terminal on
+//   the same block.
+// A stage allocates only when it is made, and never locks or knows about threads; blocks of one
+// update may be applied in any order and at the same time. The delta itself is never modified: the
+// chain copies each block into scratch.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "rubato/base/layout.h"
+#include "rubato/base/registry.h"
+#include "rubato/base/state_walk.h"
+
+namespace rubato {
+
+/// Facts of one update, the same in the simulator and on a cluster.
+struct UpdateFacts {
+  int64_t staleness =
+      0;  // [versions] outer steps between dispatch and application; >= 0; 0 for a barrier's group
+  int64_t tokens = 0;      // [tokens] consumed to make the delta
+  int64_t steps = 0;       // [local steps] actually done
+  int64_t group_size = 1;  // [deltas] averaged into this update
+};
+
+/// What a stage needs beyond the delta itself; the driver keeps it available and `describe` prints
+/// it.
+struct StageNeeds {
+  bool task_base =
+      false;  // the parameters the task was dispatched with: pins P floats per outstanding version
+};
+
+/// What plan() decided. A stage that is not reached keeps its state untouched.
+enum class Verdict {
+  kPass,  // apply this stage, then go on to the next
+  kHold,  // apply this stage, then stop: theta does not move (a buffer that is not full)
+  kDrop,  // discard the update: no stage is applied
+};
+
+/// Scalars from plan() to apply(); their meaning is the stage's own.
+struct StagePlan {
+  Verdict verdict = Verdict::kPass;
+  double a = 0, b = 0, c = 0;
+};
+
+/// A piece of one tensor while it is hot. All pointers have `size` floats and start at `offset` of
+/// the flat buffer.
+struct Block {
+  int64_t offset = 0;
+  int64_t size = 0;
+  int64_t tensor = 0;           // index into the layout
+  float* theta = nullptr;       // the model; a terminal rule moves it
+  float* g = nullptr;           // scratch: the pseudo-gradient as the links have left it
+  const float* base = nullptr;  // theta at dispatch; null unless needs().task_base
+};
+
+/// One link or terminal rule.
+class OuterStage {
+ public:
+  virtual ~OuterStage() = default;
+  virtual StageNeeds needs() const { return {}; }
+  /// Discards updates staler than this; negative: none. The coordinator asks before it books a
+  /// delta as applied.
+  virtual int64_t max_staleness() const { return -1; }
+  /// Arrivals that make one outer step: N for a buffer, 1 otherwise. The coordinator counts
+  /// versions by it.
+  virtual int64_t arrivals_per_step() const { return 1; }
+  /// Names every plane [P] and counter once; saving, restoring and comparing share this walk.
+  virtual void walk_state(StateWalk& walk) = 0;
+  virtual StagePlan plan(const UpdateFacts& facts) = 0;
+  virtual void apply(const Block& block, const StagePlan& plan) = 0;
+};
+
+/// What a stage may know when it is made.
+struct OuterContext {
+  int64_t num_workers = 1;  // k of the recipe, not who happens to be connected
+  int64_t num_params = 0;   // P
+};
+
+enum class StageKind { kLink, kTerminal };
+
+struct OuterEntry
+    : Entry<StatusOr<std::unique_ptr<OuterStage>>(const Options&, const OuterContext&)> {
+  StageKind kind = StageKind::kTerminal;
+};
+
+/// Every link and terminal rule there is: the list in rules.cc.
+std::span<const OuterEntry* const> outer_entries();
+
+}  // namespace rubato

@@ -1,0 +1,45 @@
+// The inner optimizer: what a worker applies to its own gradient at every local step. An optimizer
+// is immutable; its state is a few planes [P] and a step counter that the worker keeps across tasks
+// and never sends.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "rubato/base/layout.h"
+#include "rubato/base/registry.h"
+#include "rubato/base/state_walk.h"
+
+namespace rubato {
+
+struct InnerState {
+  std::vector<std::vector<float>> planes;  // each [P]
+  int64_t steps = 0;                       // steps taken since the state was made
+  void walk_state(StateWalk& walk);
+};
+
+class InnerOptimizer {
+ public:
+  virtual ~InnerOptimizer() = default;
+  virtual int64_t num_planes() const = 0;
+  /// Zeroed planes for a buffer of `num_params` floats.
+  InnerState make_state(int64_t num_params) const;
+  /// Updates params[begin, end) from the gradient, in one pass and elementwise: any split into
+  /// ranges gives the same bits. `scale` multiplies every gradient (clipping and the mean over
+  /// lanes in one factor). All buffers start at the flat buffer's begin; state.steps is already the
+  /// number of this step (1 for the first).
+  virtual void update(const Layout& layout, int64_t begin, int64_t end,
+                      std::span<const float> gradient, float scale, double lr, InnerState& state,
+                      std::span<float> params) const = 0;
+  /// Norm the whole gradient is clipped to before the update; 0: never.
+  virtual double clip_norm() const = 0;
+};
+
+using InnerEntry = Entry<StatusOr<std::unique_ptr<InnerOptimizer>>(const Options&)>;
+
+/// Every inner optimizer there is: the list in inner_optimizers.cc.
+std::span<const InnerEntry* const> inner_entries();
+
+}  // namespace rubato

@@ -1,0 +1,70 @@
+// What a worker trains, seen from outside. A Workload is the model and its data, shared by all
+// workers of a process; a Trainer is one executor of local steps with its scratch memory. The inner
+// optimizer's state belongs to the worker and is passed in, so that a few trainers can serve many
+// workers.
+//   P parameters in one flat buffer; a sequence is the unit of data: an index into its shard.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "rubato/base/ids.h"
+#include "rubato/base/layout.h"
+#include "rubato/base/status.h"
+#include "rubato/trainer/inner_optimizer.h"
+
+namespace rubato {
+
+/// One sequence: a shard and a physical index in [0, size of the shard).
+struct SequenceRef {
+  ShardId shard;
+  int64_t index = 0;
+};
+
+struct StepResult {
+  double loss = 0;       // [nats] mean over the step's tokens, before the update
+  double grad_norm = 0;  // before clipping
+  int64_t tokens = 0;
+};
+
+struct EvalResult {
+  double loss_nats = 0;      // mean per token
+  double bits_per_byte = 0;  // 0 where the data has no bytes
+  double accuracy = 0;       // share of tokens predicted first; 0 where it is not computed
+  int64_t tokens = 0;
+};
+
+class Trainer {
+ public:
+  virtual ~Trainer() = default;
+  /// One local step in place: gradient of the mean loss over `batch`, clipping, inner optimizer
+  /// with rate `lr`. `threads` executes the fixed lanes and never changes a bit. A loss that is not
+  /// finite leaves `params` and `state` as they were and is returned as it is: the caller decides.
+  virtual StepResult step(std::span<float> params, InnerState& state,
+                          std::span<const SequenceRef> batch, double lr, int threads) = 0;
+};
+
+class Workload {
+ public:
+  virtual ~Workload() = default;
+  virtual const Layout& layout() const = 0;
+  /// Seeded initial parameters [P], identical on every worker.
+  virtual void initialise(uint64_t seed, std::span<float> params) const = 0;
+  /// Sequences of each training shard; all > 0.
+  virtual std::vector<int64_t> shard_sequences() const = 0;
+  virtual int64_t tokens_per_sequence() const = 0;
+  /// The inner optimizer that every trainer of this workload runs.
+  virtual const InnerOptimizer& optimizer() const = 0;
+  /// A new executor for batches of up to `max_batch` sequences and up to `threads` threads.
+  /// Allocates its arena here and never again. ResourceExhausted with the numbers when the memory
+  /// cannot be had.
+  virtual StatusOr<std::unique_ptr<Trainer>> make_trainer(int64_t max_batch, int threads) const = 0;
+  /// The mean loss over the fixed validation set; the same bits for every `threads`.
+  virtual StatusOr<EvalResult> evaluate(std::span<const float> params, int threads) const = 0;
+  /// Floating-point operations of one token's forward and backward pass; 0 where nobody counts.
+  virtual double flops_per_token() const { return 0; }
+};
+
+}  // namespace rubato

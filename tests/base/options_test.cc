@@ -37,6 +37,41 @@ TEST(Options, ValuesAreWrittenAsARecipeReadsThem) {
   EXPECT_EQ(to_text(OptionValue(0.1)), "0.1");
   EXPECT_EQ(to_text(OptionValue(int64_t{3})), "3");
   EXPECT_EQ(to_text(OptionValue(std::string("a\"b"))), "\"a\\\"b\"");
+  EXPECT_EQ(to_text(OptionValue(std::string("a\nb\x01"))), "\"a\\nb\\u0001\"");
+  EXPECT_EQ(to_text(OptionValue(std::vector<double>{1, 0.5})), "[1.0, 0.5]");
+  EXPECT_EQ(to_text(OptionValue(std::vector<std::string>{"a", "b"})), "[\"a\", \"b\"]");
+}
+
+TEST(Options, ListsAreCheckedElementByElement) {
+  const std::vector<OptionSpec> specs = {
+      reals_option("speeds", {1.0, 2.0}, 0, 10, "s", "per worker"),
+      texts_option("links", {}, {"weight", "buffer"}, "in order")};
+  const auto options = Options::resolve("fleet", specs, {{"speeds", std::vector<double>{3.5}}});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->reals("speeds"), std::vector<double>{3.5});
+  EXPECT_TRUE(options->texts("links").empty());
+  EXPECT_EQ(
+      Options::resolve("fleet", specs, {{"speeds", std::vector<double>{1, 11}}}).status().message(),
+      "[fleet] speeds: got [1.0, 11.0], want a list of numbers in [0, 10]");
+  EXPECT_EQ(Options::resolve("fleet", specs, {{"links", std::vector<std::string>{"wait"}}})
+                .status()
+                .message(),
+            "[fleet] links: got [\"wait\"], want a list of any of weight, buffer");
+  EXPECT_FALSE(Options::resolve("fleet", specs, {{"links", std::string("weight")}}).ok());
+}
+
+TEST(Options, AnEmptyListSuitsEveryListOption) {
+  const std::vector<OptionSpec> specs = {reals_option("speeds", {1.0}, 0, 10, "s", "per worker")};
+  const auto options = Options::resolve("fleet", specs, {{"speeds", std::vector<std::string>{}}});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_TRUE(options->reals("speeds").empty());
+}
+
+TEST(Options, AnOptionalOptionIsAbsentUntilItIsGiven) {
+  const std::vector<OptionSpec> specs = {
+      optional(integer_option("layers", 1, 1, 99, "1", "depth"))};
+  EXPECT_FALSE(Options::resolve("model", specs, {})->has("layers"));
+  EXPECT_EQ(Options::resolve("model", specs, {{"layers", int64_t{3}}})->integer("layers"), 3);
 }
 
 }  // namespace

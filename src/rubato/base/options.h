@@ -15,20 +15,22 @@
 
 namespace rubato {
 
-enum class OptionKind { kInteger, kReal, kFlag, kChoice, kText };
+enum class OptionKind { kInteger, kReal, kFlag, kChoice, kText, kReals, kTexts };
 
 /// A value as a recipe spells it. Integers are accepted where reals are wanted, not the other way
-/// round.
-using OptionValue = std::variant<bool, int64_t, double, std::string>;
+/// round; an empty list is a list of anything.
+using OptionValue =
+    std::variant<bool, int64_t, double, std::string, std::vector<double>, std::vector<std::string>>;
 
 struct OptionSpec {
   std::string name;
   OptionKind kind = OptionKind::kReal;
   OptionValue default_value;
-  double min = 0, max = 0;           // inclusive; for kInteger and kReal
-  std::vector<std::string> choices;  // for kChoice
+  double min = 0, max = 0;           // inclusive; for kInteger, kReal and each of kReals
+  std::vector<std::string> choices;  // for kChoice, and for each of kTexts unless empty
   std::string unit;                  // "1" for a pure number, "" for words
   std::string meaning;
+  bool optional = false;  // has no default: absent unless it is given
 };
 
 OptionSpec real_option(std::string name, double default_value, double min, double max,
@@ -40,24 +42,39 @@ OptionSpec choice_option(std::string name, std::string default_value,
                          std::vector<std::string> choices, std::string meaning);
 OptionSpec text_option(std::string name, std::string default_value, std::string meaning);
 
-/// The value as a recipe would write it: 0.7, 3, true, "words".
+/// A list of numbers, each in [min, max].
+OptionSpec reals_option(std::string name, std::vector<double> default_value, double min, double max,
+                        std::string unit, std::string meaning);
+/// A list of words, each one of `choices` unless that is empty.
+OptionSpec texts_option(std::string name, std::vector<std::string> default_value,
+                        std::vector<std::string> choices, std::string meaning);
+/// The same option without a default: absent means absent.
+OptionSpec optional(OptionSpec spec);
+
+/// The value as a recipe would write it: 0.7, 3, true, "words", [1.0, 2.5].
 std::string to_text(const OptionValue& value);
+
+/// What the option takes, in words: `a number in [0, 1]`, `one of keep, reset`.
+std::string want_text(const OptionSpec& spec);
 
 /// `given` checked against one spec; InvalidArgument `[who] name: got X, want Y` otherwise.
 StatusOr<OptionValue> check_option(std::string_view who, const OptionSpec& spec,
                                    const OptionValue& given);
 
-/// A complete set: every declared option has a value.
+/// A complete set: every declared option has a value, but for the optional ones.
 class Options {
  public:
   /// Defaults overlaid with `given`. Unknown names list the nearest declared ones.
   static StatusOr<Options> resolve(std::string_view who, std::span<const OptionSpec> specs,
                                    const std::map<std::string, OptionValue>& given);
 
+  bool has(std::string_view name) const { return values_.find(name) != values_.end(); }
   double real(std::string_view name) const;
   int64_t integer(std::string_view name) const;
   bool flag(std::string_view name) const;
   const std::string& text(std::string_view name) const;  // kChoice and kText
+  const std::vector<double>& reals(std::string_view name) const;
+  const std::vector<std::string>& texts(std::string_view name) const;
   const std::map<std::string, OptionValue, std::less<>>& values() const { return values_; }
 
  private:

@@ -1,0 +1,364 @@
+// Each record has one walk over its fields; writing and reading are two visitors of it, so a key
+// cannot be written under one name and read under another.
+#include "rubato/metrics/record.h"
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+namespace rubato {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr std::array<std::string_view, 2> kPhaseWords = {"pretrain", "train"};
+constexpr std::array<std::string_view, 3> kSpanWords = {"train", "wait", "lost"};
+
+class Writer {
+ public:
+  explicit Writer(ordered_json& out) : out_(out) {}
+
+  template <class T>
+  void field(const char* key, const T& value) {
+    out_[key] = value;
+  }
+  void field(const char* key, double value) { real(key, value); }
+  void field(const char* key, const std::optional<double>& value) {
+    real(key, value.value_or(std::numeric_limits<double>::quiet_NaN()));
+  }
+  template <class Tag>
+  void field(const char* key, StrongInt<Tag> id) {
+    out_[key] = id.value();
+  }
+  template <class Enum, size_t n>
+  void word(const char* key, Enum value, const std::array<std::string_view, n>& words) {
+    out_[key] = words[static_cast<size_t>(value)];
+  }
+  void derived(const char* key, double value) { real(key, value); }
+  template <class Record, class T>
+  void column(const char* key, const std::vector<Record>& rows, T Record::*member) {
+    ordered_json values = ordered_json::array();
+    for (const Record& row : rows) values.push_back(row.*member);
+    out_[key] = std::move(values);
+  }
+
+ private:
+  void real(const char* key, double value) {
+    if (std::isfinite(value)) {
+      out_[key] = value;
+    } else {
+      out_[key] = nullptr;
+    }
+  }
+  ordered_json& out_;
+};
+
+class Reader {
+ public:
+  explicit Reader(const ordered_json& in) : in_(in) {}
+
+  void field(const char* key, int64_t& value) { integer(key, value); }
+  void field(const char* key, uint64_t& value) { integer(key, value); }
+  void field(const char* key, bool& value) {
+    if (const ordered_json* v = get(key, "true or false", &ordered_json::is_boolean)) {
+      value = v->get<bool>();
+    }
+  }
+  void field(const char* key, double& value) {
+    std::optional<double> read;
+    field(key, read);
+    value = read.value_or(std::numeric_limits<double>::quiet_NaN());
+  }
+  void field(const char* key, std::optional<double>& value) {
+    const auto it = in_.find(key);
+    if (it != in_.end() && it->is_null()) {
+      value.reset();
+    } else if (const ordered_json* v = get(key, "a number or null", &ordered_json::is_number)) {
+      value = v->get<double>();
+    }
+  }
+  void field(const char* key, std::string& value) {
+    if (const ordered_json* v = get(key, "words", &ordered_json::is_string)) {
+      value = v->get<std::string>();
+    }
+  }
+  template <class Tag>
+  void field(const char* key, StrongInt<Tag>& id) {
+    int64_t value = 0;
+    integer(key, value);
+    id = StrongInt<Tag>(value);
+  }
+  template <class Enum, size_t n>
+  void word(const char* key, Enum& value, const std::array<std::string_view, n>& words) {
+    std::string read;
+    field(key, read);
+    for (size_t i = 0; i < n; ++i) {
+      if (words[i] == read) {
+        value = static_cast<Enum>(i);
+        return;
+      }
+    }
+    fail(cat(key, ": got \"", read, "\", want one of ", join(words, ", ")));
+  }
+  void derived(const char*, double) {}
+  template <class Record, class T>
+  void column(const char* key, std::vector<Record>& rows, T Record::*member) {
+    const ordered_json* values = get(key, "an array", &ordered_json::is_array);
+    if (values == nullptr) return;
+    if (rows.empty()) rows.resize(values->size());
+    if (rows.size() != values->size()) {
+      return fail(cat(key, ": got ", values->size(), " values, want ", rows.size()));
+    }
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const ordered_json& value = (*values)[i];
+      if (std::is_integral_v<T> ? !value.is_number_integer() : !value.is_number()) {
+        return fail(cat(key, "[", i, "]: got ", std::string_view(value.type_name()), ", want ",
+                        std::is_integral_v<T> ? "an integer" : "a number"));
+      }
+      rows[i].*member = value.template get<T>();
+    }
+  }
+  const Status& status() const { return status_; }
+
+ private:
+  template <class Integer>
+  void integer(const char* key, Integer& value) {
+    if (const ordered_json* v = get(key, "an integer", &ordered_json::is_number_integer)) {
+      value = v->get<Integer>();
+    }
+  }
+  const ordered_json* get(const char* key, std::string_view want,
+                          bool (ordered_json::*is)() const noexcept) {
+    const auto it = in_.find(key);
+    if (it == in_.end()) {
+      fail(cat("no key \"", key, "\", want ", want));
+    } else if (!((*it).*is)()) {
+      fail(cat(key, ": got ", std::string_view(it->type_name()), ", want ", want));
+    } else {
+      return &*it;
+    }
+    return nullptr;
+  }
+  void fail(std::string message) {
+    if (status_.ok()) status_ = absl::InvalidArgumentError(std::move(message));
+  }
+  const ordered_json& in_;
+  Status status_;
+};
+
+template <class Visitor, class Record>
+void walk_eval(Visitor& v, Record& r) {
+  v.word("phase", r.phase, kPhaseWords);
+  v.field("method", r.method);
+  v.field("local_steps", r.local_steps);
+  v.field("tokens", r.tokens);
+  v.field("server_updates", r.server_updates);
+  v.field("version", r.version);
+  v.field("virtual_time_ns", r.virtual_time_ns);
+  v.field("wall_time_ns", r.wall_time_ns);
+  v.field("loss_nats", r.loss_nats);
+  v.derived("perplexity", r.perplexity());
+  v.field("bits_per_byte", r.bits_per_byte);
+  v.field("accuracy", r.accuracy);
+}
+
+template <class Visitor, class Record>
+void walk_update(Visitor& v, Record& r) {
+  v.field("virtual_time_ns", r.virtual_time_ns);
+  v.field("worker", r.worker);
+  v.field("task", r.task);
+  v.field("shard", r.shard);
+  v.field("steps", r.steps);
+  v.field("tokens", r.tokens);
+  v.field("train_loss_nats", r.train_loss_nats);
+  v.field("lr", r.lr);
+  v.field("staleness", r.staleness);
+  v.field("version", r.version);
+  v.field("delta_norm", r.delta_norm);
+  v.field("verdict", r.verdict);
+}
+
+template <class Visitor, class Record>
+void walk_span(Visitor& v, Record& r) {
+  v.field("worker", r.worker);
+  v.field("task", r.task);
+  v.field("shard", r.shard);
+  v.field("begin_ns", r.begin_ns);
+  v.field("end_ns", r.end_ns);
+  v.word("activity", r.kind, kSpanWords);
+}
+
+template <class Visitor, class Record>
+void walk_event(Visitor& v, Record& r) {
+  v.field("virtual_time_ns", r.virtual_time_ns);
+  v.field("text", r.text);
+}
+
+template <class Visitor, class Record>
+void walk_summary(Visitor& v, Record& r) {
+  v.field("schema_version", r.schema_version);
+  v.field("build_id", r.build_id);
+  v.field("data_digest", r.data_digest);
+  v.field("recipe_digest", r.recipe_digest);
+  v.field("method", r.method);
+  v.field("seed", r.seed);
+  v.field("finished", r.finished);
+  v.field("workers", r.workers);
+  v.field("local_steps", r.local_steps);
+  v.field("tokens", r.tokens);
+  v.field("server_updates", r.server_updates);
+  v.field("arrivals", r.arrivals);
+  v.field("discarded", r.discarded);
+  v.field("rejected", r.rejected);
+  v.field("val_loss_nats", r.val_loss_nats);
+  v.derived("val_perplexity", r.val_perplexity());
+  v.field("val_bits_per_byte", r.val_bits_per_byte);
+  v.field("val_accuracy", r.val_accuracy);
+  v.field("final_train_loss_nats", r.final_train_loss_nats);
+  v.field("virtual_time_s", r.virtual_time_s);
+  v.field("wall_time_s", r.wall_time_s);
+  v.field("train_tokens_per_s", r.train_tokens_per_s);
+  v.field("staleness_mean", r.staleness_mean);
+  v.field("staleness_max", r.staleness_max);
+  v.field("time_to_sync_loss_s", r.time_to_sync_loss_s);
+  v.field("utilisation", r.utilisation);
+  v.field("params_digest", r.params_digest);
+  v.column("worker_updates", r.per_worker, &WorkerTotals::updates);
+  v.column("worker_steps", r.per_worker, &WorkerTotals::steps);
+  v.column("worker_tokens", r.per_worker, &WorkerTotals::tokens);
+  v.column("worker_train_s", r.per_worker, &WorkerTotals::train_s);
+  v.column("worker_wait_s", r.per_worker, &WorkerTotals::wait_s);
+}
+
+ordered_json with_kind(const char* kind) {
+  ordered_json out;
+  out["kind"] = kind;
+  return out;
+}
+
+/// Text that is not UTF-8 (an event may quote a file name) is written with replacement characters.
+std::string dump(const ordered_json& object) {
+  return object.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+Status read_line(std::string_view line, RecordLog& log) {
+  const ordered_json object = ordered_json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) return absl::InvalidArgumentError("got no JSON object");
+  Reader reader(object);
+  std::string kind;
+  reader.field("kind", kind);
+  const auto read_into = [&](auto& records, auto walk) {
+    typename std::decay_t<decltype(records)>::value_type record;
+    walk(record);
+    if (reader.status().ok()) records.push_back(std::move(record));
+  };
+  if (kind == "eval") {
+    read_into(log.evals, [&](EvalRecord& r) { walk_eval(reader, r); });
+  } else if (kind == "update") {
+    read_into(log.updates, [&](UpdateRecord& r) { walk_update(reader, r); });
+  } else if (kind == "span") {
+    read_into(log.spans, [&](TaskSpan& r) { walk_span(reader, r); });
+  } else if (kind == "event") {
+    read_into(log.events, [&](EventRecord& r) { walk_event(reader, r); });
+  } else if (reader.status().ok()) {
+    return absl::InvalidArgumentError(
+        cat("kind: got \"", kind, "\", want one of eval, update, span, event"));
+  }
+  return reader.status();
+}
+
+}  // namespace
+
+double EvalRecord::perplexity() const { return std::exp(loss_nats); }
+
+bool UpdateRecord::has_verdict(std::string_view word) const {
+  return std::string_view(verdict).substr(0, verdict.find(':')) == word;
+}
+
+double WorkerTotals::wait_share() const {
+  const double all = train_s + wait_s;
+  return all > 0 ? wait_s / all : 0;
+}
+
+double RunSummary::val_perplexity() const { return std::exp(val_loss_nats); }
+
+ordered_json to_json(const EvalRecord& record) {
+  ordered_json out = with_kind("eval");
+  Writer writer(out);
+  walk_eval(writer, record);
+  return out;
+}
+
+ordered_json to_json(const UpdateRecord& record) {
+  ordered_json out = with_kind("update");
+  Writer writer(out);
+  walk_update(writer, record);
+  return out;
+}
+
+ordered_json to_json(const TaskSpan& record) {
+  ordered_json out = with_kind("span");
+  Writer writer(out);
+  walk_span(writer, record);
+  return out;
+}
+
+ordered_json to_json(const EventRecord& record) {
+  ordered_json out = with_kind("event");
+  Writer writer(out);
+  walk_event(writer, record);
+  return out;
+}
+
+ordered_json to_json(const RunSummary& summary) {
+  ordered_json out;
+  Writer writer(out);
+  walk_summary(writer, summary);
+  ordered_json wait_shares = ordered_json::array();
+  for (const WorkerTotals& worker : summary.per_worker) wait_shares.push_back(worker.wait_share());
+  out["worker_wait_share"] = std::move(wait_shares);
+  return out;
+}
+
+std::string to_line(const EvalRecord& record) { return dump(to_json(record)); }
+std::string to_line(const UpdateRecord& record) { return dump(to_json(record)); }
+std::string to_line(const TaskSpan& record) { return dump(to_json(record)); }
+std::string to_line(const EventRecord& record) { return dump(to_json(record)); }
+std::string to_line(const RunSummary& summary) { return dump(to_json(summary)); }
+
+StatusOr<RunSummary> summary_from_json(std::string_view text) {
+  const ordered_json object = ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) return absl::InvalidArgumentError("[summary] got no JSON object");
+  Reader reader(object);
+  RunSummary summary;
+  walk_summary(reader, summary);
+  if (summary.schema_version > kSummarySchemaVersion) {
+    return absl::InvalidArgumentError(cat("[summary] schema_version: got ", summary.schema_version,
+                                          ", want at most ", kSummarySchemaVersion,
+                                          "; a newer rubato wrote this run"));
+  }
+  RUBATO_RETURN_IF_ERROR(annotate(reader.status(), "[summary]"));
+  return summary;
+}
+
+Status read_records(std::string_view who, std::string_view text, RecordLog& log) {
+  int64_t line_number = 0;
+  while (!text.empty()) {
+    ++line_number;
+    const size_t end = text.find('\n');
+    const bool last_and_open = end == std::string_view::npos;
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(last_and_open ? text.size() : end + 1);
+    const Status status = read_line(line, log);
+    if (!status.ok() && !last_and_open) {
+      return annotate(status, cat("[", who, "] line ", line_number));
+    }
+  }
+  return {};
+}
+
+}  // namespace rubato

@@ -1,0 +1,130 @@
+#include "rubato/metrics/sink.h"
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <gtest/gtest.h>
+
+#include "rubato/store/posix_file_system.h"
+
+namespace rubato {
+namespace {
+
+std::string fresh_directory(const std::string& name) {
+  const std::string directory = testing::TempDir() + "/rubato_sink_" + name;
+  std::filesystem::remove_all(directory);
+  std::filesystem::create_directories(directory);
+  return directory;
+}
+
+FileSystem& disk() {
+  static PosixFileSystem files;
+  return files;
+}
+
+std::string read_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream out;
+  out << in.rdbuf();
+  return out.str();
+}
+
+UpdateRecord update(int64_t task) {
+  UpdateRecord record;
+  record.task = TaskId(task);
+  record.verdict = "applied";
+  return record;
+}
+
+EvalRecord eval(int64_t steps) {
+  EvalRecord record;
+  record.local_steps = steps;
+  record.method = "dn-dylu";
+  return record;
+}
+
+TEST(JsonlSink, WritesAtEvaluationsAndReadsBack) {
+  const std::string directory = fresh_directory("writes");
+  auto sink = JsonlSink::open(disk(), directory);
+  ASSERT_TRUE(sink.ok()) << sink.status();
+  sink->on_update(update(1));
+  EXPECT_EQ(read_file(metrics_path(directory)), "");  // buffered
+  sink->on_span({WorkerId(1), TaskId(1), ShardId(0), 0, 5, SpanKind::kWait});
+  sink->on_eval(eval(10));
+  EXPECT_EQ(read_file(metrics_path(directory)),
+            to_line(update(1)) + "\n" + to_line(eval(10)) + "\n");
+  sink->on_event({3, "done"});
+  ASSERT_TRUE(sink->flush().ok());
+  RecordLog log;
+  ASSERT_TRUE(read_records("events.jsonl", read_file(events_path(directory)), log).ok());
+  EXPECT_EQ(log.spans.size(), 1u);
+  EXPECT_EQ(log.events.size(), 1u);
+}
+
+TEST(JsonlSink, ResumedRunContinuesFromTheNotedOffset) {
+  const std::string directory = fresh_directory("resume");
+  JsonlOffset noted;
+  {
+    auto sink = JsonlSink::open(disk(), directory);
+    ASSERT_TRUE(sink.ok());
+    sink->on_update(update(1));
+    sink->on_event({1, "checkpoint"});
+    auto offset = sink->offset();
+    ASSERT_TRUE(offset.ok());
+    noted = *offset;
+    sink->on_update(update(2));
+    sink->on_event({2, "lost"});
+  }
+  const std::string uninterrupted = read_file(metrics_path(directory));
+  auto sink = JsonlSink::open(disk(), directory);
+  ASSERT_TRUE(sink.ok());
+  ASSERT_TRUE(sink->truncate_to(noted).ok());
+  EXPECT_EQ(read_file(metrics_path(directory)), to_line(update(1)) + "\n");
+  EXPECT_EQ(read_file(events_path(directory)), to_line(EventRecord{1, "checkpoint"}) + "\n");
+  sink->on_update(update(2));
+  ASSERT_TRUE(sink->flush().ok());
+  EXPECT_EQ(read_file(metrics_path(directory)), uninterrupted);
+}
+
+TEST(JsonlSink, FileShorterThanTheCheckpointSaysIsDataLoss) {
+  auto sink = JsonlSink::open(disk(), fresh_directory("short"));
+  ASSERT_TRUE(sink.ok());
+  EXPECT_EQ(sink->truncate_to({100, 0}).code(), absl::StatusCode::kDataLoss);
+}
+
+TEST(JsonlSink, MissingDirectoryIsAnError) {
+  const auto sink = JsonlSink::open(disk(), testing::TempDir() + "/rubato_no_such_directory");
+  ASSERT_FALSE(sink.ok());
+  EXPECT_NE(std::string(sink.status().message()).find("No such file or directory"),
+            std::string::npos);
+}
+
+TEST(JsonlSink, FullDiskIsReportedAtEveryFlush) {
+  const std::string directory = fresh_directory("full");
+  std::filesystem::create_symlink("/dev/full", metrics_path(directory));
+  auto sink = JsonlSink::open(disk(), directory);
+  ASSERT_TRUE(sink.ok()) << sink.status();
+  sink->on_eval(eval(1));
+  EXPECT_EQ(sink->flush().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(sink->flush().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST(TeeSink, HandsEverythingToAll) {
+  MemorySink a, b;
+  TeeSink tee({&a, &b});
+  tee.on_update(update(4));
+  tee.on_eval(eval(1));
+  tee.on_span({});
+  tee.on_event({0, "x"});
+  ASSERT_TRUE(tee.flush().ok());
+  for (const RecordLog* log : {&a.log(), &b.log()}) {
+    EXPECT_EQ(log->updates.at(0).task, TaskId(4));
+    EXPECT_EQ(log->evals.size(), 1u);
+    EXPECT_EQ(log->spans.size(), 1u);
+    EXPECT_EQ(log->events.size(), 1u);
+  }
+}
+
+}  // namespace
+}  // namespace rubato

@@ -17,6 +17,7 @@ namespace rubato {
 struct InnerState {
   std::vector<std::vector<float>> planes;  // each [P]
   int64_t steps = 0;                       // steps taken since the state was made
+  /// Parts `plane.0`, `plane.1`, .. and `steps`.
   void walk_state(StateWalk& walk);
 };
 
@@ -30,12 +31,24 @@ class InnerOptimizer {
   /// ranges gives the same bits. `scale` multiplies every gradient (clipping and the mean over
   /// lanes in one factor). All buffers start at the flat buffer's begin; state.steps is already the
   /// number of this step (1 for the first).
-  virtual void update(const Layout& layout, int64_t begin, int64_t end,
-                      std::span<const float> gradient, float scale, double lr, InnerState& state,
-                      std::span<float> params) const = 0;
+  void update(const Layout& layout, int64_t begin, int64_t end, std::span<const float> gradient,
+              float scale, double lr, InnerState& state, std::span<float> params) const;
+  /// The same for a range within one tensor of that role whose gradient lies elsewhere:
+  /// gradient[i] belongs to params[offset + i]; params and the state's planes start at the flat
+  /// buffer's begin. Disjoint ranges may be updated at the same time.
+  virtual void update_range(TensorRole role, int64_t offset, std::span<const float> gradient,
+                            float scale, double lr, InnerState& state,
+                            std::span<float> params) const = 0;
   /// Norm the whole gradient is clipped to before the update; 0: never.
   virtual double clip_norm() const = 0;
 };
+
+/// The factor that brings a gradient of norm `grad_norm` down to `clip_norm`; 1 when it is smaller
+/// already or clip_norm is 0.
+double clip_factor(double grad_norm, double clip_norm);
+
+/// Whether weight decay applies: to matrices and embeddings, not to norms and biases.
+bool is_decayed(TensorRole role);
 
 using InnerEntry = Entry<StatusOr<std::unique_ptr<InnerOptimizer>>(const Options&)>;
 

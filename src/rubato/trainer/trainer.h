@@ -58,6 +58,7 @@ class Workload {
   /// The inner optimizer that every trainer of this workload runs.
   virtual const InnerOptimizer& optimizer() const = 0;
   /// A new executor for batches of up to `max_batch` sequences and up to `threads` threads.
+  /// The workload outlives its trainers.
   /// Allocates its arena here and never again. ResourceExhausted with the numbers when the memory
   /// cannot be had.
   virtual StatusOr<std::unique_ptr<Trainer>> make_trainer(int64_t max_batch, int threads) const = 0;

@@ -1,0 +1,47 @@
+// Helpers of the tests of inner optimizers.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "rubato/base/rng.h"
+#include "rubato/trainer/inner_optimizer.h"
+
+namespace rubato {
+
+inline StatusOr<std::unique_ptr<InnerOptimizer>> try_inner(
+    const std::string& name, const std::map<std::string, OptionValue>& given) {
+  RUBATO_ASSIGN_OR_RETURN(const InnerEntry* entry,
+                          find_entry("test", "inner optimizer", inner_entries(), name));
+  RUBATO_ASSIGN_OR_RETURN(const Options options, Options::resolve(name, entry->options, given));
+  return entry->make(options);
+}
+
+/// Aborts the test program when the options are refused.
+inline std::unique_ptr<InnerOptimizer> make_inner(const std::string& name,
+                                                  const std::map<std::string, OptionValue>& given) {
+  auto made = try_inner(name, given);
+  RUBATO_CHECK(made.ok(), made.status().message());
+  return std::move(made).value();
+}
+
+/// A tensor of each role with `each` floats: matrix, embedding, norm, bias.
+inline Layout four_roles(int64_t each) {
+  Layout layout;
+  layout.add("matrix", {each / 2, 2}, TensorRole::kMatrix);
+  layout.add("embedding", {each}, TensorRole::kEmbedding);
+  layout.add("norm", {each}, TensorRole::kNorm);
+  layout.add("bias", {each}, TensorRole::kBias);
+  return layout;
+}
+
+inline std::vector<float> normals(int64_t size, uint64_t key) {
+  Rng rng(7, RngStream::kTest, key);
+  std::vector<float> values(size);
+  for (float& value : values) value = static_cast<float>(rng.normal());
+  return values;
+}
+
+}  // namespace rubato

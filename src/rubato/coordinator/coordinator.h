@@ -1,0 +1,181 @@
+// The coordinator: a pure state machine that owns who trains what. step(now, event, effects) reads
+// facts and returns what is to be done; no I/O, clock, thread, log or float of the model. The
+// simulator and a cluster drive the same code, and synchronous training is the same machine behind
+// another gate.
+//
+//   arrival -> door -> ledger -> Apply -> gate -> Dispatch..          Source: Liu et al. 2024, Alg.
+//   2, 4, 5.
+//
+// step() is total: whatever comes is answered. State is a few rows per worker, task in flight and
+// open epoch.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "rubato/base/state_walk.h"
+#include "rubato/coordinator/door.h"
+#include "rubato/coordinator/events.h"
+#include "rubato/coordinator/ledger.h"
+#include "rubato/schedule/gate.h"
+#include "rubato/schedule/sampler.h"
+#include "rubato/schedule/step_policy.h"
+
+namespace rubato {
+
+struct CoordinatorConfig {
+  uint64_t seed = 0;
+  std::vector<int64_t> shard_sequences;  // |D_i| [sequences]
+  int64_t local_steps = 50;              // H
+  int64_t batch_sequences = 1;           // [sequences] of one local step
+  int64_t tokens_per_sequence = 1;       // [tokens]
+  int64_t budget_steps = 0;              // [local steps] of all workers after which the run ends
+  int64_t schedule_steps = 0;  // [local steps] of all workers that the rate schedule spans (eq. 3)
+  int64_t inner_rewarm_steps = 0;           // [local steps] of a late or stateless worker's ramp
+  std::optional<int64_t> max_staleness;     // from the outer chain: staler deltas are discarded
+  int64_t arrivals_per_step = 1;            // from the outer chain: deltas that make one outer step
+  std::optional<int64_t> save_every_steps;  // [local steps] between Save effects
+  Nanos slack = 0;  // how late an expected arrival may be under a grace gate
+  DoorConfig door;
+};
+
+/// Progress in numbers; everything a driver shows or records.
+struct CoordinatorCounts {
+  int64_t steps = 0;      // local steps processed: applied or discarded
+  int64_t tokens = 0;     // the same in tokens
+  int64_t arrivals = 0;   // deltas processed
+  int64_t discarded = 0;  // deltas too stale
+  int64_t rejected = 0;   // deltas refused by the door
+  int64_t lost = 0;       // workers lost with a task in flight
+  int64_t version = 0;    // outer steps that moved theta
+
+  template <class A>
+  void archive(A& a) {
+    a(steps, tokens, arrivals, discarded, rejected, lost, version);
+  }
+};
+
+class Coordinator {
+ public:
+  /// InvalidArgument `[coordinator] ..` when the configuration cannot work. Owns gate, policy and
+  /// sampler.
+  static StatusOr<Coordinator> make(CoordinatorConfig config, std::unique_ptr<Gate> gate,
+                                    std::unique_ptr<StepPolicy> policy,
+                                    std::unique_ptr<ShardSampler> sampler);
+
+  /// Takes one event at `now` (never before an earlier event's) and appends what is to be done, in
+  /// order.
+  void step(Nanos now, const Event& event, Effects& effects);
+
+  const CoordinatorCounts& counts() const { return counts_; }
+  bool finished() const { return finished_; }
+  const Ledger& ledger() const { return ledger_; }
+  const CoordinatorConfig& config() const { return config_; }
+  /// The task in flight of that id, or nullptr.
+  const Task* find_task(TaskId task) const;
+  /// Everything but the configuration, as one record.
+  void walk_state(StateWalk& walk);
+
+ private:
+  struct Worker {
+    bool connected = false;
+    bool waiting = false;                   // connected without a task
+    std::optional<TaskId> task;             // in flight
+    std::vector<Nanos> recent_ns_per_step;  // the last few measurements, oldest first
+    Nanos overhead = 0;                     // moving average of arrival - dispatch - training
+    int64_t rewarm_done = -1;               // steps made in the ramp; -1: none to make
+    template <class A>
+    void archive(A& a) {
+      a(connected, waiting, task, recent_ns_per_step, overhead, rewarm_done);
+    }
+  };
+  struct InFlight {
+    Task task;
+    bool lost =
+        false;  // its worker went away: the data is back in line, but a late delta is still welcome
+    template <class A>
+    void archive(A& a) {
+      a(task, lost);
+    }
+  };
+  struct Arrived {  // a member of a barrier's group, waiting for the rest
+    TaskId task;
+    WorkerId worker;
+    ShardId shard;
+    double scale = 1;
+    int64_t tokens = 0, steps = 0;
+    template <class A>
+    void archive(A& a) {
+      a(task, worker, shard, scale, tokens, steps);
+    }
+  };
+  enum class TaskFate : uint8_t { kOpen, kApplied, kRefused };
+  struct Progress {  // of a shard
+    int64_t assigned = 0, visits = 0, steps = 0;
+    template <class A>
+    void archive(A& a) {
+      a(assigned, visits, steps);
+    }
+  };
+
+  Coordinator(CoordinatorConfig config, std::unique_ptr<Gate> gate,
+              std::unique_ptr<StepPolicy> policy, std::unique_ptr<ShardSampler> sampler);
+
+  void on(const WorkerJoined& event, Effects& effects);
+  void on(const WorkerLost& event, Effects& effects);
+  void on(const Start& event, Effects& effects);
+  void on(const UpdateArrived& event, Effects& effects);
+  void on(const TimerFired& event, Effects& effects);
+
+  // Arrival, in order: is it acceptable, what of its data is used, what is applied.
+  std::optional<RejectReason> refuse(const UpdateArrived& event) const;
+  void accept(const UpdateArrived& event, InFlight flight, Effects& effects);
+  void fold_in(const UpdateArrived& event, const Task& task, double scale, Effects& effects);
+  void apply_group(Effects& effects);
+  void measure(const UpdateArrived& event, const Task& task);
+  void release_worker(WorkerId worker, TaskId task);
+
+  void give_back(const Task& task, const std::vector<DataRange>& ranges, int64_t steps, TaskId by);
+  void open_window_or_wait(Effects& effects, bool timer_fired);
+  void close_window(Effects& effects);
+  void dispatch_waiting(Effects& effects);
+  Task make_task(WorkerId id, Worker& worker);
+  void supersede(const std::vector<TaskId>& tasks);
+  void finish_if_spent(Effects& effects);
+  bool averages() const { return gate_->group_mode() != GroupMode::kEach; }
+  bool anyone_out() const;
+  Nanos speed_of(const Worker& worker) const;
+
+  template <class A>
+  void archive(A& a) {
+    a(now_, started_, finished_, counts_, ledger_, door_, progress_, workers_, in_flight_, fates_,
+      group_, window_opened_, timers_, timer_at_, held_arrivals_, next_save_steps_);
+  }
+
+  CoordinatorConfig config_;
+  std::unique_ptr<Gate> gate_;
+  std::unique_ptr<StepPolicy> policy_;
+  std::unique_ptr<ShardSampler> sampler_;
+
+  Nanos now_ = 0;
+  bool started_ = false, finished_ = false;
+  CoordinatorCounts counts_;
+  Ledger ledger_;
+  Door door_;
+  std::vector<Progress> progress_;  // by shard
+  std::map<WorkerId, Worker> workers_;
+  std::map<TaskId, InFlight> in_flight_;
+  std::vector<TaskFate> fates_;  // by task id, of all ever dispatched: one byte each
+  std::vector<Arrived> group_;
+  std::optional<Nanos> window_opened_;  // the first finish of the open window (tau_sync)
+  int64_t timers_ = 0;                  // set so far; the last one is the valid one
+  std::optional<Nanos> timer_at_;       // when the valid one goes off
+  int64_t held_arrivals_ = 0;           // since the last outer step of a buffering chain
+  int64_t next_save_steps_ = 0;
+};
+
+}  // namespace rubato

@@ -1,0 +1,105 @@
+// What happens to the coordinator and what it wants done: the whole vocabulary between the pure
+// state machine and a driver. Events carry facts; effects are executed in order.
+#pragma once
+
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+#include "rubato/coordinator/door.h"
+#include "rubato/coordinator/task.h"
+
+namespace rubato {
+
+// ---- events
+
+/// A worker connected. Before Start it waits for the start; later it gets a task as soon as the
+/// gate allows.
+struct WorkerJoined {
+  WorkerId worker;
+  Nanos ns_per_step = 0;   // declared or calibrated; > 0
+  bool has_state = false;  // it still holds its inner state of this run
+};
+
+/// A worker is gone: its lease expired or it left. Its unfinished data goes back in line.
+struct WorkerLost {
+  WorkerId worker;
+};
+
+/// Training begins with the workers that have joined.
+struct Start {};
+
+/// A delta lies safely at the driver; these are its facts.
+struct UpdateArrived {
+  WorkerId worker;
+  TaskId task;
+  int64_t steps_done = 0;  // a prefix of the task
+  int64_t tokens = 0;
+  Nanos train_ns = 0;  // time spent in local steps
+  double norm = 0;     // L2 norm of the delta
+  bool finite = true;
+};
+
+/// A timer set by an effect went off.
+struct TimerFired {
+  int64_t timer = 0;
+};
+
+using Event = std::variant<WorkerJoined, WorkerLost, Start, UpdateArrived, TimerFired>;
+
+// ---- effects
+
+/// Fold these deltas into theta: their weighted sum is one update.
+struct Apply {
+  struct Member {
+    TaskId task;
+    double weight = 1;
+  };
+  std::vector<Member> members;  // by worker id
+  int64_t staleness = 0;        // [versions]
+  int64_t tokens = 0;
+  int64_t steps = 0;
+  bool moves_theta = true;  // false while a buffer collects
+  bool closes_group = false;
+};
+
+/// The delta passed the door but is too stale for the outer rule: it counts towards the budget and
+/// goes no further.
+struct Discard {
+  TaskId task;
+  int64_t staleness = 0;
+};
+
+/// The delta is refused.
+struct Reject {
+  WorkerId worker;
+  TaskId task;
+  RejectReason reason{};
+};
+
+/// The delta was applied before; the worker may forget it.
+struct AlreadyApplied {
+  WorkerId worker;
+  TaskId task;
+};
+
+struct Dispatch {
+  Task task;
+};
+
+struct SetTimer {
+  Nanos at = 0;
+  int64_t timer = 0;
+};
+
+/// A good moment for a snapshot: between updates.
+struct Save {};
+
+/// The budget is used up; nobody is dispatched any more.
+struct Finished {};
+
+using Effect =
+    std::variant<Apply, Discard, Reject, AlreadyApplied, Dispatch, SetTimer, Save, Finished>;
+using Effects = std::vector<Effect>;
+
+}  // namespace rubato

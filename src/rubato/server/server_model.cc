@@ -1,0 +1,47 @@
+#include "rubato/server/server_model.h"
+
+#include "rubato/base/flat_ops.h"
+
+namespace rubato {
+
+ServerModel::ServerModel(std::vector<float> theta, std::unique_ptr<OuterChain> chain,
+                         ThreadPool* pool)
+    : theta_(std::move(theta)), chain_(std::move(chain)), pool_(pool) {}
+
+void ServerModel::apply(const Apply& effect, std::span<const Delta> deltas) {
+  RUBATO_CHECK(deltas.size() == effect.members.size() && !deltas.empty());
+  UpdateFacts facts;
+  facts.staleness = effect.staleness;
+  facts.tokens = effect.tokens;
+  facts.steps = effect.steps;
+  facts.group_size = static_cast<int64_t>(deltas.size());
+
+  std::span<const float> update = deltas[0].values;
+  if (deltas.size() > 1 || effect.members[0].weight != 1.0) {
+    mean_.assign(theta_.size(), 0.0f);
+    for (size_t i = 0; i < deltas.size(); ++i) {
+      add_scaled(static_cast<float>(effect.members[i].weight), deltas[i].values, mean_);
+    }
+    update = mean_;
+  }
+  const std::span<const float> base =
+      deltas[0].base ? std::span<const float>(*deltas[0].base) : std::span<const float>();
+  const Verdict verdict = chain_->apply(update, base, facts, theta_, pool_);
+  // The coordinator has counted versions already; the two must agree or staleness is a fiction.
+  RUBATO_CHECK((verdict == Verdict::kPass) == effect.moves_theta,
+               "chain and coordinator disagree on whether theta moves");
+  if (effect.moves_theta) published_.reset();
+}
+
+PublishedParams ServerModel::publish() {
+  if (!published_) published_ = std::make_shared<const std::vector<float>>(theta_);
+  return published_;
+}
+
+void ServerModel::walk_state(StateWalk& walk) {
+  walk.plane("theta", theta_);
+  chain_->walk_state(walk);
+  published_.reset();
+}
+
+}  // namespace rubato

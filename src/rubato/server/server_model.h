@@ -1,0 +1,50 @@
+// The coordinator's model: theta and the outer chain. It executes Apply effects and publishes
+// immutable versions for dispatch; all that start from one version share one copy. Memory: theta +
+// the chain's planes + one copy per published version that somebody still holds.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "rubato/base/parallel.h"
+#include "rubato/coordinator/events.h"
+#include "rubato/outer/chain.h"
+
+namespace rubato {
+
+/// Parameters [P] that no one changes any more.
+using PublishedParams = std::shared_ptr<const std::vector<float>>;
+
+class ServerModel {
+ public:
+  /// Takes over `theta` [P]. `pool` may be null; it is used, not owned, and never changes a bit.
+  ServerModel(std::vector<float> theta, std::unique_ptr<OuterChain> chain, ThreadPool* pool);
+
+  /// One member's pseudo-gradient [P] and, where the chain needs it, the parameters it started
+  /// from.
+  struct Delta {
+    std::span<const float> values;
+    PublishedParams base;
+  };
+  /// Folds in an Apply effect; `deltas` in the order of its members. The weighted sum of the
+  /// members is one update.
+  void apply(const Apply& effect, std::span<const Delta> deltas);
+
+  /// The current parameters, copied at most once per change of theta.
+  PublishedParams publish();
+  std::span<const float> theta() const { return theta_; }
+  StageNeeds needs() const { return chain_->needs(); }
+  const OuterChain& chain() const { return *chain_; }
+  /// theta and the chain's state.
+  void walk_state(StateWalk& walk);
+
+ private:
+  std::vector<float> theta_;
+  std::unique_ptr<OuterChain> chain_;
+  ThreadPool* pool_;
+  std::vector<float> mean_;  // the group's weighted sum; made when first needed
+  PublishedParams published_;
+};
+
+}  // namespace rubato

@@ -15,26 +15,36 @@ namespace rubato {
 
 /// A chain as a recipe names it.
 struct ChainSpec {
-  std::vector<std::string> links;  // in the order they are applied
+  std::vector<std::string> links;  // in the order they are applied; a name at most once
   std::string rule;                // the terminal rule
   std::map<std::string, std::map<std::string, OptionValue>> options;  // by stage name
 };
 
+/// What became of an update.
+enum class Verdict {
+  kPass,  // theta moved
+  kHold,  // a link keeps the update: the stages up to it are applied, theta stays
+  kDrop,  // discarded as too stale: no stage is planned or applied
+};
+
 class OuterChain {
  public:
-  /// Resolves names and options; NotFound or InvalidArgument in the registry's words.
-  static StatusOr<std::unique_ptr<OuterChain>> make(const ChainSpec& spec, const Layout& layout,
-                                                    const OuterContext& context);
+  /// Resolves names and options against `entries`. NotFound for an unknown stage; InvalidArgument
+  /// for an option that is unknown, out of range or meant for a stage that is not in the chain, for
+  /// a stage of the wrong kind, named twice, or behind a buffer when it needs a single delta.
+  static StatusOr<std::unique_ptr<OuterChain>> make(
+      const ChainSpec& spec, const Layout& layout, const OuterContext& context,
+      std::span<const OuterEntry* const> entries = outer_entries());
 
-  StageNeeds needs() const;
+  StageNeeds needs() const { return needs_; }
   int64_t max_staleness() const;      // the smallest of the stages'; negative: none
   int64_t arrivals_per_step() const;  // the product of the stages'
   /// State of every stage under `<position>.<stage name>.`.
   void walk_state(StateWalk& walk);
 
   /// Folds `delta` [P] into `theta` [P]; `base` [P] may be empty unless needs().task_base. Parallel
-  /// over blocks when `pool` is given; the bits do not depend on it. Returns kPass when theta
-  /// moved, kHold when it was buffered, kDrop when it was discarded.
+  /// over blocks when `pool` is given; the bits do not depend on it. Not to be called from inside a
+  /// job of `pool`. Allocates nothing.
   Verdict apply(std::span<const float> delta, std::span<const float> base, const UpdateFacts& facts,
                 std::span<float> theta, ThreadPool* pool);
 
@@ -43,14 +53,25 @@ class OuterChain {
     std::string name;
     std::unique_ptr<OuterStage> stage;
   };
-  OuterChain(std::vector<Stage> stages, const Layout& layout);
-
   struct Piece {  // a block of the flat buffer that lies within one tensor
     int64_t tensor, offset, size;
   };
+  OuterChain(std::vector<Stage> stages, const Layout& layout);
+
+  /// body(piece index) for every piece, in parallel over groups of pieces when `pool` is given.
+  template <class Body>
+  void for_each_piece(ThreadPool* pool, const Body& body) const;
+  double measure_norm(std::span<const float> delta, ThreadPool* pool);
+  /// Plans stage after stage until one holds; returns how many are to be applied.
+  size_t plan_stages(const UpdateFacts& facts);
+
+  int64_t num_params_ = 0;
+  StageNeeds needs_;
   std::vector<Stage> stages_;
-  std::vector<Piece> pieces_;
   std::vector<StagePlan> plans_;
+  std::vector<Piece> pieces_;
+  std::vector<int64_t> group_begins_;  // first piece of each parallel job, then pieces_.size()
+  std::vector<double> square_sums_;    // by piece; only when needs_.delta_norm
 };
 
 }  // namespace rubato

@@ -1,10 +1,10 @@
 // How the coordinator's model folds in one pseudo-gradient: links (weight, discount, buffer, ..) in
 // front of one terminal rule (sgd, nesterov, delayed_nesterov, ..). An update goes through a chain
 // in two passes:
-//   1. plan(facts), once per update and stage: counters move, scalars are computed, a link may stop
-//   the update;
+//   1. plan(facts), once per update and stage: counters move, scalars are computed, a link may hold
+//      the update back;
 //   2. apply(block, plan), once per cache-sized block and stage: floats move, links and terminal on
-//   the same block.
+//      the same block.
 // A stage allocates only when it is made, and never locks or knows about threads; blocks of one
 // update may be applied in any order and at the same time. The delta itself is never modified: the
 // chain copies each block into scratch.
@@ -23,30 +23,29 @@ namespace rubato {
 
 /// Facts of one update, the same in the simulator and on a cluster.
 struct UpdateFacts {
-  int64_t staleness =
-      0;  // [versions] outer steps between dispatch and application; >= 0; 0 for a barrier's group
+  int64_t staleness = 0;   // [versions] outer steps between dispatch and application; >= 0; 0 for a
+                           // barrier's group
   int64_t tokens = 0;      // [tokens] consumed to make the delta
   int64_t steps = 0;       // [local steps] actually done
   int64_t group_size = 1;  // [deltas] averaged into this update
+  double delta_norm = 0;   // [1] |delta| before any link; the chain measures it when a stage's
+                           // needs().delta_norm asks, the caller leaves it alone
 };
 
 /// What a stage needs beyond the delta itself; the driver keeps it available and `describe` prints
 /// it.
 struct StageNeeds {
-  bool task_base =
-      false;  // the parameters the task was dispatched with: pins P floats per outstanding version
+  bool task_base = false;     // the parameters the task was dispatched with: pins P floats per
+                              // outstanding version
+  bool delta_norm = false;    // UpdateFacts.delta_norm: one more reading pass over the delta
+  bool single_delta = false;  // facts of one arrival: may not stand behind a buffer, where g is a
+                              // mean and the facts are those of its last member
 };
 
-/// What plan() decided. A stage that is not reached keeps its state untouched.
-enum class Verdict {
-  kPass,  // apply this stage, then go on to the next
-  kHold,  // apply this stage, then stop: theta does not move (a buffer that is not full)
-  kDrop,  // discard the update: no stage is applied
-};
-
-/// Scalars from plan() to apply(); their meaning is the stage's own.
+/// Scalars from plan() to apply(); their meaning is the stage's own. A stage converts them to float
+/// once per block.
 struct StagePlan {
-  Verdict verdict = Verdict::kPass;
+  bool hold = false;  // apply this stage, then stop: theta does not move (a buffer still filling)
   double a = 0, b = 0, c = 0;
 };
 
@@ -54,7 +53,7 @@ struct StagePlan {
 /// the flat buffer.
 struct Block {
   int64_t offset = 0;
-  int64_t size = 0;
+  int64_t size = 0;             // <= kBlockFloats
   int64_t tensor = 0;           // index into the layout
   float* theta = nullptr;       // the model; a terminal rule moves it
   float* g = nullptr;           // scratch: the pseudo-gradient as the links have left it
@@ -66,15 +65,17 @@ class OuterStage {
  public:
   virtual ~OuterStage() = default;
   virtual StageNeeds needs() const { return {}; }
-  /// Discards updates staler than this; negative: none. The coordinator asks before it books a
-  /// delta as applied.
+  /// Updates staler than this are discarded before any stage plans them, so no counter moves;
+  /// negative: none. The coordinator asks before it books a delta as applied.
   virtual int64_t max_staleness() const { return -1; }
   /// Arrivals that make one outer step: N for a buffer, 1 otherwise. The coordinator counts
   /// versions by it.
   virtual int64_t arrivals_per_step() const { return 1; }
   /// Names every plane [P] and counter once; saving, restoring and comparing share this walk.
-  virtual void walk_state(StateWalk& walk) = 0;
+  virtual void walk_state(StateWalk& /*walk*/) {}
+  /// Called once per update that reaches this stage, before any block of it is applied.
   virtual StagePlan plan(const UpdateFacts& facts) = 0;
+  /// A link changes block.g and its own state, a terminal rule block.theta and its own state.
   virtual void apply(const Block& block, const StagePlan& plan) = 0;
 };
 

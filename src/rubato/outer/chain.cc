@@ -1,0 +1,210 @@
+#include "rubato/outer/chain.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "rubato/base/flat_ops.h"
+#include "rubato/base/float_env.h"
+
+namespace rubato {
+namespace {
+
+// 256 KiB of delta per parallel job: handing a job over costs microseconds, the job tens of them.
+constexpr int64_t kJobFloats = 16 * kBlockFloats;
+constexpr std::string_view kWho = "outer chain";
+
+// Puts `<position>.<stage>.` in front of the names a stage gives its parts.
+class PrefixedWalk final : public StateWalk {
+ public:
+  PrefixedWalk(StateWalk& inner, std::string prefix) : inner_(inner), prefix_(std::move(prefix)) {}
+  void plane(std::string_view name, std::span<float> values) override {
+    inner_.plane(cat(prefix_, name), values);
+  }
+  void counter(std::string_view name, int64_t& value) override {
+    inner_.counter(cat(prefix_, name), value);
+  }
+  void scalar(std::string_view name, double& value) override {
+    inner_.scalar(cat(prefix_, name), value);
+  }
+  void record(std::string_view name, std::string& bytes) override {
+    inner_.record(cat(prefix_, name), bytes);
+  }
+
+ private:
+  StateWalk& inner_;
+  std::string prefix_;
+};
+
+StatusOr<std::unique_ptr<OuterStage>> make_stage(const ChainSpec& spec, const std::string& name,
+                                                 StageKind kind, const OuterContext& context,
+                                                 std::span<const OuterEntry* const> entries) {
+  const bool want_link = kind == StageKind::kLink;
+  const std::string_view wanted = want_link ? "link" : "rule";
+  RUBATO_ASSIGN_OR_RETURN(const OuterEntry* entry, find_entry(kWho, wanted, entries, name));
+  if (entry->kind != kind) {
+    return absl::InvalidArgumentError(cat("[", kWho, "] ", wanted, ": got ", name, ", which is ",
+                                          want_link ? "a terminal rule" : "a link", ", want a ",
+                                          want_link ? "link" : "terminal rule"));
+  }
+  static const std::map<std::string, OptionValue> kNone;
+  const auto given = spec.options.find(name);
+  RUBATO_ASSIGN_OR_RETURN(
+      const Options options,
+      Options::resolve(name, entry->options, given == spec.options.end() ? kNone : given->second));
+  return entry->make(options, context);
+}
+
+// Options of a stage that is not there would be silently without effect.
+Status check_names(const ChainSpec& spec) {
+  std::set<std::string> names;
+  std::vector<std::string> in_order = spec.links;
+  in_order.push_back(spec.rule);
+  for (const std::string& name : in_order) {
+    if (!names.insert(name).second) {
+      return absl::InvalidArgumentError(
+          cat("[", kWho, "] got ", name, " twice, want each stage at most once"));
+    }
+  }
+  for (const auto& [name, options] : spec.options) {
+    if (!names.contains(name)) {
+      return absl::InvalidArgumentError(
+          cat("[", kWho, "] got options for ", name,
+              ", want them for stages of the chain: ", join(in_order, ", ")));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+StatusOr<std::unique_ptr<OuterChain>> OuterChain::make(const ChainSpec& spec, const Layout& layout,
+                                                       const OuterContext& context,
+                                                       std::span<const OuterEntry* const> entries) {
+  RUBATO_CHECK(context.num_params == layout.size(), "P ", context.num_params, " of layout ",
+               layout.size());
+  RUBATO_CHECK(context.num_workers >= 1);
+  std::vector<Stage> stages;
+  for (size_t i = 0; i <= spec.links.size(); ++i) {
+    const bool last = i == spec.links.size();
+    const std::string& name = last ? spec.rule : spec.links[i];
+    RUBATO_ASSIGN_OR_RETURN(
+        auto stage,
+        make_stage(spec, name, last ? StageKind::kTerminal : StageKind::kLink, context, entries));
+    stages.push_back({name, std::move(stage)});
+  }
+  RUBATO_RETURN_IF_ERROR(check_names(spec));
+  for (size_t i = 0, buffer = stages.size(); i < stages.size(); ++i) {
+    if (buffer < i && stages[i].stage->needs().single_delta) {
+      return absl::InvalidArgumentError(cat("[", kWho, "] got ", stages[i].name, " behind ",
+                                            stages[buffer].name, ", want it in front; it reads ",
+                                            "facts of a single delta, not of a mean"));
+    }
+    if (stages[i].stage->arrivals_per_step() > 1) buffer = i;
+  }
+  return std::unique_ptr<OuterChain>(new OuterChain(std::move(stages), layout));
+}
+
+OuterChain::OuterChain(std::vector<Stage> stages, const Layout& layout)
+    : num_params_(layout.size()), stages_(std::move(stages)), plans_(stages_.size()) {
+  for (const Stage& stage : stages_) {
+    const StageNeeds needs = stage.stage->needs();
+    needs_.task_base |= needs.task_base;
+    needs_.delta_norm |= needs.delta_norm;
+    needs_.single_delta |= needs.single_delta;
+  }
+  int64_t job = kJobFloats;  // floats in the job being filled; full, so that the first piece opens
+  for (size_t t = 0; t < layout.tensors().size(); ++t) {
+    const TensorSpec& tensor = layout.tensors()[t];
+    for (int64_t begin = 0; begin < tensor.size; begin += kBlockFloats) {
+      if (job >= kJobFloats) {
+        group_begins_.push_back(static_cast<int64_t>(pieces_.size()));
+        job = 0;
+      }
+      const int64_t size = std::min(kBlockFloats, tensor.size - begin);
+      pieces_.push_back({static_cast<int64_t>(t), tensor.offset + begin, size});
+      job += size;
+    }
+  }
+  group_begins_.push_back(static_cast<int64_t>(pieces_.size()));
+  if (needs_.delta_norm) square_sums_.resize(pieces_.size());
+}
+
+int64_t OuterChain::max_staleness() const {
+  int64_t limit = -1;
+  for (const Stage& stage : stages_) {
+    const int64_t own = stage.stage->max_staleness();
+    if (own >= 0) limit = limit < 0 ? own : std::min(limit, own);
+  }
+  return limit;
+}
+
+int64_t OuterChain::arrivals_per_step() const {
+  int64_t product = 1;
+  for (const Stage& stage : stages_) product *= stage.stage->arrivals_per_step();
+  return product;
+}
+
+void OuterChain::walk_state(StateWalk& walk) {
+  for (size_t i = 0; i < stages_.size(); ++i) {
+    PrefixedWalk prefixed(walk, cat(i, ".", stages_[i].name, "."));
+    stages_[i].stage->walk_state(prefixed);
+  }
+}
+
+template <class Body>
+void OuterChain::for_each_piece(ThreadPool* pool, const Body& body) const {
+  const auto run_group = [&](int64_t group) {
+    for (int64_t i = group_begins_[group]; i < group_begins_[group + 1]; ++i) body(i);
+  };
+  const auto groups = static_cast<int64_t>(group_begins_.size()) - 1;
+  if (pool != nullptr && groups > 1) {
+    pool->for_each(groups, run_group);
+  } else {
+    flush_denormals();
+    for (int64_t group = 0; group < groups; ++group) run_group(group);
+  }
+}
+
+double OuterChain::measure_norm(std::span<const float> delta, ThreadPool* pool) {
+  for_each_piece(pool, [&](int64_t i) {
+    const auto block = delta.subspan(pieces_[i].offset, pieces_[i].size);
+    square_sums_[i] = dot(block, block);
+  });
+  double sum = 0;
+  for (double square_sum : square_sums_) sum += square_sum;
+  return std::sqrt(sum);
+}
+
+size_t OuterChain::plan_stages(const UpdateFacts& facts) {
+  for (size_t i = 0; i < stages_.size(); ++i) {
+    plans_[i] = stages_[i].stage->plan(facts);
+    if (plans_[i].hold) return i + 1;
+  }
+  return stages_.size();
+}
+
+Verdict OuterChain::apply(std::span<const float> delta, std::span<const float> base,
+                          const UpdateFacts& facts, std::span<float> theta, ThreadPool* pool) {
+  RUBATO_CHECK(static_cast<int64_t>(delta.size()) == num_params_ && theta.size() == delta.size());
+  RUBATO_CHECK(!needs_.task_base || base.size() == delta.size(), "a stage needs the task's base");
+  RUBATO_CHECK(facts.staleness >= 0);
+  const int64_t limit = max_staleness();
+  if (limit >= 0 && facts.staleness > limit) return Verdict::kDrop;
+
+  UpdateFacts measured = facts;
+  if (needs_.delta_norm) measured.delta_norm = measure_norm(delta, pool);
+  const size_t reached = plan_stages(measured);
+  for_each_piece(pool, [&](int64_t i) {
+    alignas(64) float scratch[kBlockFloats];
+    const Piece& piece = pieces_[i];
+    std::copy_n(delta.data() + piece.offset, piece.size, scratch);
+    const Block block{piece.offset, piece.size,
+                      piece.tensor, theta.data() + piece.offset,
+                      scratch,      needs_.task_base ? base.data() + piece.offset : nullptr};
+    for (size_t s = 0; s < reached; ++s) stages_[s].stage->apply(block, plans_[s]);
+  });
+  return plans_[reached - 1].hold ? Verdict::kHold : Verdict::kPass;
+}
+
+}  // namespace rubato

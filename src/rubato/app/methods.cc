@@ -1,0 +1,113 @@
+#include "rubato/app/methods.h"
+
+#include <algorithm>
+
+namespace rubato {
+namespace {
+
+using Overrides = std::vector<std::pair<std::string, OptionValue>>;
+
+constexpr const char* kPaper = "Liu et al. 2024, arXiv:2401.09135";
+
+Method* make(std::string name, std::string summary, std::string source, Overrides overrides,
+             std::string tuned_key) {
+  auto* method = new Method;
+  method->name = std::move(name);
+  method->summary = std::move(summary);
+  method->source = std::move(source);
+  method->overrides = std::move(overrides);
+  method->tuned_key = std::move(tuned_key);
+  return method;
+}
+
+// Grace gate, fixed steps: links in front of a rule at every arrival.
+Overrides async(std::vector<std::string> links, std::string rule, std::string policy = "fixed") {
+  return {{"train.mode", std::string("local-sgd")},
+          {"gate.kind", std::string("grace")},
+          {"policy.kind", std::move(policy)},
+          {"outer.links", std::move(links)},
+          {"outer.rule", std::move(rule)}};
+}
+
+Overrides sync(std::string rule) {
+  return {{"train.mode", std::string("local-sgd")},
+          {"gate.kind", std::string("barrier")},
+          {"policy.kind", std::string("fixed")},
+          {"outer.links", std::vector<std::string>{}},
+          {"outer.rule", std::move(rule)}};
+}
+
+std::vector<const Method*> make_methods() {
+  return {
+      make(std::string(kCustomMethod), "the recipe's own gate, policy, links and rule", "", {}, ""),
+      make("pretrained", "no workers: what the pretraining alone reaches", kPaper,
+           {{"train.mode", std::string("pretrain-only")}}, ""),
+      make("k-batch", "every step uses every worker's gradient and waits for the slowest", kPaper,
+           {{"train.mode", std::string("data-parallel")}}, ""),
+      make("sync-diloco", "rounds: everybody waits, Nesterov on the mean",
+           "Douillard et al. 2023, arXiv:2311.08105, Alg. 1", sync("nesterov"),
+           "outer.nesterov.lr"),
+      make("async-sgd", "plain SGD at every arrival", kPaper, async({"weight"}, "sgd"),
+           "outer.sgd.lr"),
+      make("async-momentum", "heavy-ball momentum at every arrival", kPaper,
+           async({"weight"}, "momentum"), "outer.momentum.lr"),
+      make("async-nesterov", "Nesterov momentum at every arrival", kPaper,
+           async({"weight"}, "nesterov"), "outer.nesterov.lr"),
+      make("async-adam", "Adam at every arrival", kPaper, async({"weight"}, "adam"),
+           "outer.adam.lr"),
+      make("async-polynomial", "async-nesterov, stale arrivals count less",
+           cat(kPaper, "; arXiv:1903.03934"), async({"weight", "polynomial_discount"}, "nesterov"),
+           "outer.nesterov.lr"),
+      make("async-threshold", "async-polynomial, arrivals too stale are discarded", kPaper,
+           async({"weight", "polynomial_discount", "threshold"}, "nesterov"), "outer.nesterov.lr"),
+      make("async-delay-compensation",
+           "async-nesterov with a second-order correction for staleness",
+           cat(kPaper, "; arXiv:1609.08326"), async({"delay_compensation", "weight"}, "nesterov"),
+           "outer.nesterov.lr"),
+      make("fedbuff", "collects N arrivals, then one Nesterov step on their mean",
+           "arXiv:2106.06639", async({"buffer"}, "nesterov"), "outer.nesterov.lr"),
+      make("dn", "delayed Nesterov: momentum moves at every N-th arrival only",
+           cat(kPaper, ", Alg. 3"), async({}, "delayed_nesterov"), "outer.delayed_nesterov.lr"),
+      make("dylu", "async-nesterov with dynamic local updates", cat(kPaper, ", eq. 6"),
+           async({"weight"}, "nesterov", "dylu"), "outer.nesterov.lr"),
+      make("dn-dylu", "delayed Nesterov with dynamic local updates", cat(kPaper, ", Alg. 3 and 4"),
+           async({}, "delayed_nesterov", "dylu"), "outer.delayed_nesterov.lr"),
+  };
+}
+
+}  // namespace
+
+std::span<const Method* const> all_methods() {
+  static const auto* const kMethods = new std::vector<const Method*>(make_methods());
+  return *kMethods;
+}
+
+StatusOr<const Method*> find_method(std::string_view name) {
+  return find_entry("method", "method", all_methods(), name);
+}
+
+StatusOr<Recipe> recipe_for_method(const Recipe& base, std::string_view name) {
+  RUBATO_ASSIGN_OR_RETURN(const Method* method, find_method(name));
+  const bool own = base.text("run.method") == name;
+  Recipe recipe = base;
+  for (const auto& [key, value] : method->overrides) {
+    const std::string where = base.where(key);
+    const bool binding = where == "--set" || (own && where != "default");
+    RUBATO_ASSIGN_OR_RETURN(Recipe overridden, recipe.with(key, value, cat("method ", name)));
+    if (binding && recipe.resolved().at(key) != overridden.resolved().at(key)) {
+      return base.error(
+          key, cat("got ", to_text(recipe.resolved().at(key)), ", but method ", name, " is ",
+                   to_text(value), "; leave it out, or say run.method = \"", kCustomMethod, "\""));
+    }
+    recipe = std::move(overridden);
+  }
+  for (const auto& [key, value] : base.overlay(name)) {
+    if (base.where(key) == "--set") continue;
+    RUBATO_ASSIGN_OR_RETURN(recipe, recipe.with(key, value, cat("methods.", name)));
+  }
+  RUBATO_ASSIGN_OR_RETURN(recipe,
+                          recipe.with("run.method", std::string(name), cat("method ", name)));
+  return recipe.narrowed();
+}
+
+}  // namespace rubato

@@ -1,0 +1,35 @@
+// The methods that `compare` and `tune` know by name: each is data, a list of overrides on a
+// recipe. A method says what makes it that method (gate, step policy, links, rule) and leaves every
+// size, rate and outer step to the recipe.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "rubato/app/recipe.h"
+
+namespace rubato {
+
+/// The method of a recipe that names none: its own keys as they are.
+inline constexpr std::string_view kCustomMethod = "custom";
+/// What the others are measured against in time.
+inline constexpr std::string_view kReferenceMethod = "sync-diloco";
+
+struct Method : Description {
+  std::vector<std::pair<std::string, OptionValue>> overrides;
+  std::string tuned_key;  // the outer step that `tune` searches; "" when there is none
+};
+
+std::span<const Method* const> all_methods();
+/// NotFound `[method] unknown method .. (did you mean ..?)`.
+StatusOr<const Method*> find_method(std::string_view name);
+
+/// The recipe that runs `method`: its overrides on `base`, then [methods.NAME], then --set again;
+/// narrowed to what is in force. InvalidArgument when --set, or a recipe whose run.method is this
+/// one, gives a key that the method decides another value.
+StatusOr<Recipe> recipe_for_method(const Recipe& base, std::string_view method);
+
+}  // namespace rubato

@@ -1,0 +1,53 @@
+#include "rubato/app/program.h"
+
+#include <algorithm>
+#include <ostream>
+
+#include <CLI/CLI.hpp>
+
+namespace rubato {
+namespace {
+
+constexpr const char* kSummary =
+    "Rubato trains language models with asynchronous Local-SGD on machines of unequal speed.";
+constexpr const char* kExample =
+    "Example:\n"
+    "  rubato prepare novels/*.txt --out data --vocab 512\n"
+    "  rubato compare recipes/demo.toml --set data.directory=data --out runs/first\n"
+    "  rubato describe rule delayed_nesterov\n"
+    "Exit codes: 0 done, 1 error, 2 wrong usage, 130 interrupted (`train --resume` goes on).";
+
+// An error is one line, whatever a library put into it.
+void print_error(std::ostream& err, std::string_view message) {
+  std::string line(message);
+  std::ranges::replace(line, '\n', ' ');
+  err << "rubato: " << line << std::endl;
+}
+
+}  // namespace
+
+int run_program(std::span<const std::string> args, Terminal terminal) {
+  CLI::App app(kSummary, "rubato");
+  app.footer(kExample);
+  app.require_subcommand(1);
+  CommandBody chosen;
+  add_describe(app, chosen);
+
+  std::vector<std::string> reversed(args.rbegin(), args.rend());  // as CLI11 takes them
+  try {
+    app.parse(reversed);
+  } catch (const CLI::Success& asked_for) {  // --help
+    return app.exit(asked_for, terminal.out, terminal.err);
+  } catch (const CLI::ParseError& error) {
+    print_error(terminal.err, cat("[usage] ", error.what(), "; try rubato --help"));
+    return kExitUsage;
+  }
+  const StatusOr<int> code = chosen(terminal);
+  terminal.out.flush();
+  if (code.ok()) return *code;
+  print_error(terminal.err,
+              std::string_view(code.status().message().data(), code.status().message().size()));
+  return kExitError;
+}
+
+}  // namespace rubato

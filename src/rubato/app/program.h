@@ -1,0 +1,36 @@
+// The program behind main(): words in, text out, an exit code back, so that tests run it in the
+// same process. Only this directory prints, and only to the streams it is given.
+#pragma once
+
+#include <functional>
+#include <iosfwd>
+#include <span>
+#include <string>
+
+#include "rubato/base/status.h"
+
+namespace CLI {
+class App;
+}
+
+namespace rubato {
+
+enum ExitCode : int { kExitOk = 0, kExitError = 1, kExitUsage = 2, kExitInterrupted = 130 };
+
+/// What a subcommand may use.
+struct Terminal {
+  std::ostream& out;         // results
+  std::ostream& err;         // progress and errors
+  bool interactive = false;  // err is a terminal that can redraw a line
+};
+
+/// The chosen subcommand: returns an exit code, or an error that becomes one line on `err`.
+using CommandBody = std::function<StatusOr<int>(Terminal&)>;
+
+/// Each adds one subcommand to `app`; choosing it stores its body in `chosen`.
+void add_describe(CLI::App& app, CommandBody& chosen);
+
+/// Runs `rubato ARGS..` (without the program's name).
+int run_program(std::span<const std::string> args, Terminal terminal);
+
+}  // namespace rubato

@@ -1,0 +1,248 @@
+#include "rubato/app/recipe_schema.h"
+
+#include <algorithm>
+
+#include "rubato/lm/model_config.h"
+
+namespace rubato {
+namespace {
+
+constexpr int64_t kMany = 1'000'000'000'000;  // more steps or tokens than anybody trains for
+
+std::vector<std::string> preset_names() {
+  const auto names = model_preset_names();
+  return {names.begin(), names.end()};
+}
+
+RecipeSection run_section() {
+  return {"run",
+          "what the run is",
+          {integer_option("seed", 1, 0, kMany, "1",
+                          "initial parameters, order of the data and random draws follow from it")},
+          "",
+          ""};
+}
+
+RecipeSection model_section() {
+  const auto shape = [](std::string name, std::string unit, std::string meaning) {
+    return optional(integer_option(std::move(name), 1, 1, 1'000'000, std::move(unit),
+                                   cat(meaning, "; absent: the preset's")));
+  };
+  return {"model",
+          "what is trained",
+          {choice_option("kind", "language-model", {"language-model", "toy", "quadratic"},
+                         "language model on text, the classifier of the published notebook, or a "
+                         "quadratic in closed form"),
+           choice_option("preset", "mini", preset_names(), "shape of the language model"),
+           shape("layers", "layers", "depth"), shape("width", "floats", "residual stream"),
+           shape("heads", "heads", "query heads"),
+           shape("kv_heads", "heads", "key-value heads; divides heads"),
+           shape("head_dim", "floats", "width of one head; even"),
+           shape("ffn", "floats", "width of the feed-forward part"),
+           optional(flag_option("tied", true, "the head is the embedding; absent: the preset's"))},
+          "",
+          ""};
+}
+
+RecipeSection data_section() {
+  return {"data",
+          "what it is trained on",
+          {text_option("directory", "", "what `rubato prepare` wrote, from the working directory")},
+          "",
+          ""};
+}
+
+RecipeSection train_section() {
+  return {
+      "train",
+      "the local work",
+      {choice_option("mode", "local-sgd", {"local-sgd", "data-parallel", "pretrain-only"},
+                     "local steps and an outer rule; every worker's gradient in every step; or "
+                     "nothing after the pretraining"),
+       integer_option("sequence_length", 256, 2, 65536, "tokens", "T, of one sequence"),
+       integer_option("batch_sequences", 8, 1, 65536, "sequences", "of one local step"),
+       integer_option("local_steps", 50, 1, 1'000'000, "local steps", "H of the fastest worker"),
+       integer_option("budget_local_steps", 4000, 1, kMany, "local steps",
+                      "of all workers together, after the pretraining"),
+       integer_option("lanes", 2, 1, 256, "lanes",
+                      "fixed parts of a batch whose gradients are added in a fixed tree"),
+       integer_option("inner_rewarm_steps", 0, 0, kMany, "local steps",
+                      "ramp of the rate for a worker that joins late or lost its inner state"),
+       choice_option("inner_state", "keep", {"keep", "reset"},
+                     "of the inner optimizer from one task of a worker to the next")},
+      "",
+      ""};
+}
+
+RecipeSection pretrain_section() {
+  return {"pretrain",
+          "plain training of one model before the workers start",
+          {optional(integer_option("steps", 1, 1, kMany, "steps", "absent: no such phase")),
+           optional(real_option("lr_max", 1e-3, 1e-12, 1e3, "1", "absent: as lr.max")),
+           optional(real_option("lr_min", 1e-4, 1e-12, 1e3, "1", "absent: as lr.min")),
+           optional(
+               integer_option("warmup_steps", 0, 0, kMany, "steps", "absent: as lr.warmup_steps"))},
+          "",
+          ""};
+}
+
+RecipeSection lr_section() {
+  return {"lr",
+          "inner learning rate of each shard: warmup, then a cosine (Liu et al. 2024, eq. 3)",
+          {real_option("max", 1e-3, 1e-12, 1e3, "1", "after the warmup"),
+           real_option("min", 1e-4, 1e-12, 1e3, "1", "at the end of the budget; > 0"),
+           integer_option("warmup_steps", 100, 0, kMany, "local steps", "of each shard")},
+          "",
+          ""};
+}
+
+RecipeSection fleet_section() {
+  return {
+      "fleet",
+      "the workers; their number is the number of speeds",
+      {reals_option("seconds_per_step", {0.58, 0.75, 1.51, 3.33}, 1e-6, 1e6, "s",
+                    "virtual time of one local step, per worker"),
+       reals_option("join_s", {}, 0, 1e9, "s",
+                    "virtual time at which each worker appears; []: all from the start"),
+       reals_option("leave_s", {}, 0, 1e9, "s",
+                    "virtual time at which each worker vanishes, 0 when it stays; []: all stay")},
+      "",
+      ""};
+}
+
+RecipeSection door_section() {
+  return {"door",
+          "what a pseudo-gradient must pass before it is applied",
+          {choice_option("norm_action", "clip", {"clip", "reject", "off"},
+                         "on a norm that stands out: scale it down, refuse it, or do not look"),
+           real_option("norm_multiple", 10, 1, 1e6, "1",
+                       "of the median norm / sqrt(steps) of the last 64 accepted"),
+           integer_option("norm_after", 16, 1, 1'000'000, "arrivals", "before anybody is judged")},
+          "",
+          ""};
+}
+
+RecipeSection eval_section() {
+  return {
+      "eval",
+      "validation",
+      {integer_option("every_local_steps", 500, 1, kMany, "local steps", "of all workers together"),
+       integer_option("sequences", 64, 1, kMany, "sequences",
+                      "the fixed set: this many from the start of the validation split")},
+      "",
+      ""};
+}
+
+RecipeSection checkpoint_section() {
+  return {"checkpoint",
+          "what is kept of a run",
+          {optional(integer_option("every_local_steps", 1000, 1, kMany, "local steps",
+                                   "absent: only at the end and on an interrupt")),
+           integer_option("keep_last", 2, 1, 1'000'000, "checkpoints", "the newest ones stay"),
+           optional(integer_option("keep_every", 1, 1, kMany, "checkpoints",
+                                   "every so-many-th stays for good; absent: none"))},
+          "",
+          ""};
+}
+
+RecipeSection compare_section(const std::vector<std::string>& methods) {
+  return {"compare",
+          "rubato compare",
+          {texts_option("methods",
+                        {"pretrained", "k-batch", "sync-diloco", "async-nesterov", "dn-dylu"},
+                        methods, "rows of the table"),
+           real_option("extend", 1.15, 1, 10, "1",
+                       "share of the budget up to which an asynchronous method is followed to find "
+                       "the time it takes to reach the synchronous loss")},
+          "",
+          ""};
+}
+
+RecipeSection tune_section() {
+  return {"tune",
+          "rubato tune",
+          {reals_option("grid", {0.1, 0.2, 0.4, 0.7, 1.0}, 1e-9, 1e3, "1",
+                        "outer steps that are tried for every method")},
+          "",
+          ""};
+}
+
+// The key that chooses among the entries of a kind, e.g. gate.kind.
+OptionSpec selector_option(const CatalogueKind& kind) {
+  std::vector<std::string> names;
+  for (const Description& entry : kind.entries) names.push_back(entry.name);
+  std::string name = kind.selector.substr(kind.section().size() + 1);
+  if (!kind.many) return choice_option(name, kind.default_name, names, kind.meaning);
+  std::vector<std::string> chosen;
+  if (!kind.default_name.empty()) chosen.push_back(kind.default_name);
+  return texts_option(name, chosen, names, kind.meaning);
+}
+
+}  // namespace
+
+std::string_view section_of(std::string_view key) {
+  const size_t point = key.rfind('.');
+  return point == std::string_view::npos ? std::string_view() : key.substr(0, point);
+}
+
+std::shared_ptr<const RecipeSchema> RecipeSchema::make(std::span<const CatalogueKind> kinds) {
+  auto schema = std::make_shared<RecipeSchema>();
+  for (const CatalogueKind& kind : kinds) {
+    if (kind.name != "method") continue;
+    for (const Description& entry : kind.entries) schema->methods_.push_back(entry.name);
+  }
+  std::vector<RecipeSection>& sections = schema->sections_;
+  sections = {run_section(),   model_section(),      data_section(),
+              train_section(), pretrain_section(),   lr_section(),
+              fleet_section(), door_section(),       eval_section(),
+              tune_section(),  checkpoint_section(), compare_section(schema->methods_)};
+  for (const CatalogueKind& kind : kinds) {
+    auto section = std::ranges::find(sections, kind.section(), &RecipeSection::name);
+    if (section == sections.end()) {
+      section = sections.insert(sections.end(), {kind.section(), kind.meaning, {}, "", ""});
+    }
+    section->options.push_back(selector_option(kind));
+  }
+  for (const CatalogueKind& kind : kinds) {
+    for (const Description& entry : kind.entries) {
+      if (entry.options.empty()) continue;
+      sections.push_back({cat(kind.section(), ".", entry.name), entry.summary, entry.options,
+                          kind.selector, entry.name});
+    }
+  }
+  for (const RecipeSection& section : sections) {
+    for (OptionSpec spec : section.options) {
+      spec.name = cat(section.name, ".", spec.name);
+      schema->specs_.emplace(spec.name, spec);
+    }
+  }
+  return schema;
+}
+
+const OptionSpec* RecipeSchema::find(std::string_view key) const {
+  const auto it = specs_.find(key);
+  return it == specs_.end() ? nullptr : &it->second;
+}
+
+std::string RecipeSchema::unknown_key(std::string_view key) const {
+  const std::string_view section = section_of(key);
+  const std::string_view last = section.empty() ? key : key.substr(section.size() + 1);
+  std::vector<std::string> all, here, same_name, section_names;
+  for (const auto& [known, spec] : specs_) {
+    all.push_back(known);
+    if (section_of(known) == section) here.push_back(known);
+    if (known.substr(section_of(known).size() + 1) == last) same_name.push_back(known);
+  }
+  for (const RecipeSection& known : sections_) section_names.push_back(known.name);
+  const std::string start = cat("unknown key ", key);
+  if (here.empty() && same_name.empty() && nearest_names(key, all).empty()) {
+    return cat(start, " (known sections: ", join(section_names, ", "), ")");
+  }
+  if (!nearest_names(key, here).empty() || (same_name.empty() && !here.empty())) {
+    return cat(start, suggestion(key, here));
+  }
+  if (!same_name.empty()) return cat(start, " (did you mean ", join(same_name, ", "), "?)");
+  return cat(start, suggestion(key, all));
+}
+
+}  // namespace rubato

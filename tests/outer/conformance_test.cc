@@ -76,7 +76,6 @@ TEST(OuterConformance, NamesAreUnique) {
   std::map<std::string, int> count;
   for (const OuterEntry* entry : outer_entries()) ++count[entry->name];
   for (const auto& [name, times] : count) EXPECT_EQ(times, 1) << name;
-  EXPECT_EQ(count.size(), 11u);
 }
 
 TEST(AddedRule, KeepsEveryPromiseOfTheRegistry) {

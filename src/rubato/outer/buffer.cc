@@ -1,6 +1,6 @@
 // buffer: collects N pseudo-gradients and lets their mean through (FedBuff with a terminal rule).
 //   arrival 1: sum = g    arrivals 2 .. N-1: sum += g    arrival N: g = (sum + g)/N, theta moves
-// N = round(size_per_worker * k), at least 1. For the free and grace gates; a barrier's group
+// N = `size`, else the number of workers. For the free and grace gates; a barrier's group
 // arrives as one mean already and wants no buffer.
 // Source: arXiv:2106.06639; a baseline of arXiv:2401.09135.
 // State: 1 P (sum; stale between a release and the next arrival) and the arrivals collected.
@@ -60,7 +60,7 @@ class Buffer final : public OuterStage {
 
 StatusOr<std::unique_ptr<OuterStage>> make_buffer(const Options& options,
                                                   const OuterContext& context) {
-  return std::make_unique<Buffer>(arrivals_of_period(options.real("size_per_worker"), context),
+  return std::make_unique<Buffer>(arrivals_or_workers(options, "size", context),
                                   context.num_params);
 }
 
@@ -71,8 +71,7 @@ extern const OuterEntry kBufferEntry = {
       "collects N pseudo-gradients and passes their mean on",
       "every N-th arrival: g = mean of the last N; other arrivals: theta stays",
       "arXiv:2106.06639; arXiv:2401.09135, asynchronous baselines",
-      {real_option("size_per_worker", 1, 0.001, 64, "arrivals per worker",
-                   "N = round(size_per_worker * workers), at least 1")}},
+      {arrivals_option("size", "N, deltas that make one mean; without it the number of workers")}},
      make_buffer},
     StageKind::kLink};
 

@@ -14,28 +14,6 @@ namespace {
 constexpr int64_t kJobFloats = 16 * kBlockFloats;
 constexpr std::string_view kWho = "outer chain";
 
-// Puts `<position>.<stage>.` in front of the names a stage gives its parts.
-class PrefixedWalk final : public StateWalk {
- public:
-  PrefixedWalk(StateWalk& inner, std::string prefix) : inner_(inner), prefix_(std::move(prefix)) {}
-  void plane(std::string_view name, std::span<float> values) override {
-    inner_.plane(cat(prefix_, name), values);
-  }
-  void counter(std::string_view name, int64_t& value) override {
-    inner_.counter(cat(prefix_, name), value);
-  }
-  void scalar(std::string_view name, double& value) override {
-    inner_.scalar(cat(prefix_, name), value);
-  }
-  void record(std::string_view name, std::string& bytes) override {
-    inner_.record(cat(prefix_, name), bytes);
-  }
-
- private:
-  StateWalk& inner_;
-  std::string prefix_;
-};
-
 StatusOr<std::unique_ptr<OuterStage>> make_stage(const ChainSpec& spec, const std::string& name,
                                                  StageKind kind, const OuterContext& context,
                                                  std::span<const OuterEntry* const> entries) {

@@ -3,7 +3,7 @@
 //   sum += g
 //   every N-th arrival:  m = beta*m + sum/N;  theta -= lr*((1 - c*N + c)*beta*m + g/N);  sum = 0
 //   other arrivals:                           theta -= lr*(c*beta*m + g/N)
-// N = round(period_per_worker * k), at least 1; c in [0, 1/N]. g enters raw: 1/N is its weight.
+// N = `period`, else the number of workers; c in [0, 1/N]. g enters raw: 1/N is its weight.
 // Source: arXiv:2401.09135 Alg. 3.
 // State: 2 P (m; sum, which is stale between a milestone and the next arrival), arrivals since
 // then. Invariant: with c = 0, N arrivals = one Nesterov step on their mean
@@ -101,10 +101,9 @@ class DelayedNesterov final : public OuterStage {
 
 StatusOr<std::unique_ptr<OuterStage>> make_delayed_nesterov(const Options& options,
                                                             const OuterContext& context) {
-  const int64_t period = arrivals_of_period(options.real("period_per_worker"), context);
+  const int64_t period = arrivals_or_workers(options, "period", context);
   const double c = options.real("c"), c_max = 1 / static_cast<double>(period);
-  // One part in 1e12 for a c that was written as 0.333333333333.
-  if (c > c_max * (1 + 1e-12)) {
+  if (c > c_max) {
     return absl::InvalidArgumentError(cat("[delayed_nesterov] c: got ", c, ", want a number in ",
                                           "[0, 1/N] = [0, ", c_max, "] for N = ", period));
   }
@@ -123,8 +122,9 @@ extern const OuterEntry kDelayedNesterovEntry = {
       {lr_option(0.7), beta_option(0.9),
        real_option("c", 0, 0, 1, "1",
                    "share of the momentum step taken between milestones; at most 1/N"),
-       real_option("period_per_worker", 1, 0.001, 64, "arrivals per worker",
-                   "N = round(period_per_worker * workers), at least 1")}},
+       arrivals_option("period",
+                       "N, arrivals from one refresh of the momentum to the next; without "
+                       "it the number of workers")}},
      make_delayed_nesterov},
     StageKind::kTerminal};
 

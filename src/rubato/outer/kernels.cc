@@ -1,8 +1,5 @@
 #include "rubato/outer/kernels.h"
 
-#include <algorithm>
-#include <cmath>
-
 #include "rubato/base/multiversion.h"
 
 namespace rubato {
@@ -11,9 +8,13 @@ RUBATO_MULTIVERSION void scale_block(float* g, int64_t n, float factor) {
   for (int64_t i = 0; i < n; ++i) g[i] *= factor;
 }
 
-int64_t arrivals_of_period(double per_worker, const OuterContext& context) {
-  const double arrivals = per_worker * static_cast<double>(context.num_workers);
-  return std::max<int64_t>(1, std::llround(arrivals));
+OptionSpec arrivals_option(std::string name, std::string meaning) {
+  return optional(integer_option(std::move(name), 1, 1, 4096, "arrivals", std::move(meaning)));
+}
+
+int64_t arrivals_or_workers(const Options& options, std::string_view name,
+                            const OuterContext& context) {
+  return options.has(name) ? options.integer(name) : context.num_workers;
 }
 
 OptionSpec lr_option(double default_value) {

@@ -11,8 +11,10 @@ namespace rubato {
 /// g *= factor over n floats; a factor of 1 leaves every bit.
 void scale_block(float* g, int64_t n, float factor);
 
-/// round(per_worker * k), at least 1: how buffers and delayed momentum count their N.
-int64_t arrivals_of_period(double per_worker, const OuterContext& context);
+/// An optional N >= 1 in arrivals, and its value: k when the recipe does not give one.
+OptionSpec arrivals_option(std::string name, std::string meaning);
+int64_t arrivals_or_workers(const Options& options, std::string_view name,
+                            const OuterContext& context);
 
 /// The options that every terminal rule with momentum shares: lr and beta.
 OptionSpec lr_option(double default_value);

@@ -10,8 +10,6 @@
 namespace rubato {
 namespace {
 
-constexpr double kNoValue = 1;
-
 class Weight final : public OuterStage {
  public:
   explicit Weight(double weight) : weight_(weight) {}
@@ -27,13 +25,14 @@ class Weight final : public OuterStage {
 StatusOr<std::unique_ptr<OuterStage>> make_weight(const Options& options,
                                                   const OuterContext& context) {
   const std::string& mode = options.text("mode");
-  const double value = options.real("value");
   const auto k = static_cast<double>(context.num_workers);
-  if (mode == "constant") return std::make_unique<Weight>(value);
-  if (value != kNoValue) {
-    return absl::InvalidArgumentError(cat("[weight] value: got ", value, " with mode = \"", mode,
-                                          "\", want it with mode = \"constant\" only"));
+  // A value that another mode ignored, or a mode without its value, would be a silent mistake.
+  if (options.has("value") != (mode == "constant")) {
+    return absl::InvalidArgumentError(
+        cat("[weight] value: got ", options.has("value") ? "one" : "none", " with mode = \"", mode,
+            "\", want it with mode = \"constant\" and only there"));
   }
+  if (mode == "constant") return std::make_unique<Weight>(options.real("value"));
   return std::make_unique<Weight>(mode == "inverse_k" ? 1 / k : 1 / std::sqrt(k));
 }
 
@@ -46,7 +45,7 @@ extern const OuterEntry kWeightEntry = {
       "arXiv:2401.09135, asynchronous baselines",
       {choice_option("mode", "inverse_sqrt_k", {"inverse_k", "inverse_sqrt_k", "constant"},
                      "what w is; k is the recipe's number of workers"),
-       real_option("value", kNoValue, 0, 1, "1", "w when mode = \"constant\"")}},
+       optional(real_option("value", 1, 0, 1, "1", "w when mode = \"constant\""))}},
      make_weight},
     StageKind::kLink};
 

@@ -273,7 +273,11 @@ std::vector<std::string> nearest_names(std::string_view name, std::span<const st
   }
   std::ranges::sort(ranked);
   std::vector<std::string> names;
-  for (size_t i = 0; i < ranked.size() && i < 3; ++i) names.push_back(ranked[i].second);
+  for (size_t i = 0; i < ranked.size() && i < 3; ++i) {
+    // Beside a near name, one that is more than twice as far is noise.
+    if (ranked[i].first > 2 * ranked[0].first) break;
+    names.push_back(ranked[i].second);
+  }
   return names;
 }
 

@@ -14,6 +14,19 @@ constexpr size_t kAnySize = ~size_t{0};
 
 }  // namespace
 
+void PrefixedWalk::plane(std::string_view name, std::span<float> values) {
+  inner_.plane(cat(prefix_, name), values);
+}
+void PrefixedWalk::counter(std::string_view name, int64_t& value) {
+  inner_.counter(cat(prefix_, name), value);
+}
+void PrefixedWalk::scalar(std::string_view name, double& value) {
+  inner_.scalar(cat(prefix_, name), value);
+}
+void PrefixedWalk::record(std::string_view name, std::string& bytes) {
+  inner_.record(cat(prefix_, name), bytes);
+}
+
 void StateSaver::put(std::string_view name, std::string bytes) {
   const bool inserted = image_.emplace(cat(prefix_, name), std::move(bytes)).second;
   RUBATO_CHECK(inserted, "two parts of one state are called ", prefix_, name);

@@ -26,6 +26,20 @@ class StateWalk {
   virtual void record(std::string_view name, std::string& bytes) = 0;
 };
 
+/// Puts a prefix in front of every name of a part's own walk.
+class PrefixedWalk final : public StateWalk {
+ public:
+  PrefixedWalk(StateWalk& inner, std::string prefix) : inner_(inner), prefix_(std::move(prefix)) {}
+  void plane(std::string_view name, std::span<float> values) override;
+  void counter(std::string_view name, int64_t& value) override;
+  void scalar(std::string_view name, double& value) override;
+  void record(std::string_view name, std::string& bytes) override;
+
+ private:
+  StateWalk& inner_;
+  std::string prefix_;
+};
+
 /// Everything a walk meets, by name, as bytes; names must be unique within one walk.
 using StateImage = std::map<std::string, std::string, std::less<>>;
 

@@ -1,5 +1,7 @@
 #include "rubato/server/server_model.h"
 
+#include <algorithm>
+
 #include "rubato/base/flat_ops.h"
 
 namespace rubato {
@@ -38,9 +40,9 @@ PublishedParams ServerModel::publish() {
   return published_;
 }
 
-void ServerModel::walk_state(StateWalk& walk) {
-  walk.plane("theta", theta_);
-  chain_->walk_state(walk);
+void ServerModel::set_theta(std::span<const float> theta) {
+  RUBATO_CHECK(theta.size() == theta_.size());
+  std::ranges::copy(theta, theta_.begin());
   published_.reset();
 }
 

@@ -36,8 +36,10 @@ class ServerModel {
   std::span<const float> theta() const { return theta_; }
   StageNeeds needs() const { return chain_->needs(); }
   const OuterChain& chain() const { return *chain_; }
-  /// theta and the chain's state.
-  void walk_state(StateWalk& walk);
+  /// Replaces theta [P], for a restored run.
+  void set_theta(std::span<const float> theta);
+  /// The chain's state; theta is saved apart, under its tensors' names.
+  void walk_state(StateWalk& walk) { chain_->walk_state(walk); }
 
  private:
   std::vector<float> theta_;

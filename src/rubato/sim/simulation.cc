@@ -1,0 +1,398 @@
+#include "rubato/sim/simulation.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "rubato/base/archive.h"
+
+namespace rubato {
+namespace {
+
+// Below this the outer update is shorter than waking threads for it.
+constexpr int64_t kParallelParams = int64_t{1} << 22;
+
+template <class E>
+StatusOr<std::remove_cvref_t<decltype(*std::declval<E>().make(std::declval<const Options&>()))>>
+make_chosen(std::string_view kind, std::span<const E* const> entries, const Choice& choice) {
+  RUBATO_ASSIGN_OR_RETURN(const E* entry, find_entry<E>("recipe", kind, entries, choice.name));
+  RUBATO_ASSIGN_OR_RETURN(const Options options, Options::resolve(cat(kind, ".", choice.name),
+                                                                  entry->options, choice.options));
+  return entry->make(options);
+}
+
+}  // namespace
+
+Simulation::Simulation(SimulationConfig config, const Workload& workload, MetricsSink& sink)
+    : config_(std::move(config)), workload_(workload), sink_(sink) {}
+
+Simulation::~Simulation() = default;
+
+StatusOr<std::unique_ptr<Simulation>> Simulation::make(SimulationConfig config,
+                                                       const Workload& workload,
+                                                       std::vector<float> theta,
+                                                       MetricsSink& sink) {
+  if (config.fleet.empty())
+    return absl::InvalidArgumentError("[fleet] got no workers, want at least one");
+  for (const SimWorker& worker : config.fleet) {
+    if (worker.ns_per_step <= 0)
+      return absl::InvalidArgumentError("[fleet] a worker's seconds per step must be > 0");
+    if (worker.return_at && (!worker.leave_at || *worker.return_at < *worker.leave_at)) {
+      return absl::InvalidArgumentError(
+          "[fleet] a worker returns before it leaves; want leave_s <= return_s");
+    }
+  }
+  RUBATO_RETURN_IF_ERROR(config.worker.learning_rate.validate());
+  std::unique_ptr<Simulation> sim(new Simulation(std::move(config), workload, sink));
+  SimulationConfig& c = sim->config_;
+
+  const OuterContext context{.num_workers = c.num_workers, .num_params = workload.layout().size()};
+  RUBATO_ASSIGN_OR_RETURN(auto chain, OuterChain::make(c.chain, workload.layout(), context));
+  DataMap data(workload.shard_sequences(), c.merged_data, c.coordinator.seed);
+  c.coordinator.shard_sequences = data.logical_shards();
+  c.coordinator.batch_sequences = c.worker.batch_sequences;
+  c.coordinator.tokens_per_sequence = workload.tokens_per_sequence();
+  c.coordinator.inner_rewarm_steps = c.worker.inner_rewarm_steps;
+  c.coordinator.arrivals_per_step = chain->arrivals_per_step();
+  if (chain->max_staleness() >= 0) c.coordinator.max_staleness = chain->max_staleness();
+
+  RUBATO_ASSIGN_OR_RETURN(auto gate, make_chosen("gate", gate_entries(), c.gate));
+  RUBATO_ASSIGN_OR_RETURN(auto policy, make_chosen("policy", policy_entries(), c.policy));
+  RUBATO_ASSIGN_OR_RETURN(auto sampler, make_chosen("sampler", sampler_entries(), c.sampler));
+  RUBATO_ASSIGN_OR_RETURN(
+      Coordinator coordinator,
+      Coordinator::make(c.coordinator, std::move(gate), std::move(policy), std::move(sampler)));
+  sim->coordinator_ = std::make_unique<Coordinator>(std::move(coordinator));
+  if (c.threads > 1 && workload.layout().size() >= kParallelParams) {
+    sim->pool_ = std::make_unique<ThreadPool>(c.threads - 1);
+  }
+  sim->server_ =
+      std::make_unique<ServerModel>(std::move(theta), std::move(chain), sim->pool_.get());
+  RUBATO_ASSIGN_OR_RETURN(sim->executors_,
+                          Executors::make(workload, c.worker, std::move(data), c.threads,
+                                          static_cast<int>(c.fleet.size())));
+  sim->workers_.resize(c.fleet.size());
+  for (size_t i = 0; i < c.fleet.size(); ++i) {
+    const SimWorker& worker = c.fleet[i];
+    const auto id = static_cast<int64_t>(i);
+    sim->workers_[i].inner = workload.optimizer().make_state(workload.layout().size());
+    sim->queue_.insert({worker.join_at, Kind::kJoin, id, TaskId()});
+    if (worker.leave_at) sim->queue_.insert({*worker.leave_at, Kind::kLeave, id, TaskId()});
+    if (worker.return_at) sim->queue_.insert({*worker.return_at, Kind::kJoin, id, TaskId()});
+  }
+  return sim;
+}
+
+int64_t Simulation::local_steps() const {
+  return counts().steps * std::max<int64_t>(static_cast<int64_t>(config_.stands_for.size()), 1);
+}
+
+StatusOr<StopReason> Simulation::run(const SimulationHooks& hooks) {
+  const auto stop_asked = [&] { return hooks.stop != nullptr && hooks.stop->load(); };
+  if (!started_ && config_.eval_at_start && !last_eval_) RUBATO_RETURN_IF_ERROR(evaluate(hooks));
+  executors_->resume();
+  while (!coordinator_->finished()) {
+    if (stop_asked()) {
+      executors_->pause();
+      return StopReason::kStopped;
+    }
+    if (queue_.empty())
+      return absl::FailedPreconditionError("[train] every worker has left; nobody is coming back");
+    // Training starts once everybody who joins at the first instant is there.
+    if (!started_ && queue_.begin()->kind != Kind::kJoin) {
+      return absl::FailedPreconditionError("[train] no worker joins before the first one leaves");
+    }
+    const Pending event = *queue_.begin();
+    if (event.kind == Kind::kArrival) {
+      const Status waited = wait_for(*flights_.at(event.task).run, hooks);
+      if (absl::IsCancelled(waited)) continue;
+    }
+    queue_.erase(queue_.begin());
+    now_ = event.at;
+    RUBATO_RETURN_IF_ERROR(process(event, hooks));
+    const bool more_at_first_instant = !queue_.empty() && queue_.begin()->at == now_;
+    if (!started_ && !more_at_first_instant) {
+      started_ = true;
+      Effects effects;
+      coordinator_->step(now_, Start{}, effects);
+      RUBATO_RETURN_IF_ERROR(execute(effects, hooks));
+    }
+  }
+  executors_->pause();
+  return StopReason::kFinished;
+}
+
+Status Simulation::wait_for(TaskRun& run, const SimulationHooks& hooks) {
+  while (!executors_->wait_for(&run, std::chrono::milliseconds(50))) {
+    if (hooks.stop != nullptr && hooks.stop->load()) return absl::CancelledError("stop asked for");
+  }
+  return absl::OkStatus();
+}
+
+Status Simulation::process(const Pending& event, const SimulationHooks& hooks) {
+  const WorkerId id(event.who);
+  Effects effects;
+  switch (event.kind) {
+    case Kind::kArrival:
+      return arrive(event, hooks);
+    case Kind::kTimer:
+      coordinator_->step(now_, TimerFired{event.who}, effects);
+      break;
+    case Kind::kJoin:
+      workers_[static_cast<size_t>(event.who)].waiting_since = now_;
+      sink_.on_event({now_, cat("worker ", event.who, " joined")});
+      coordinator_->step(
+          now_, WorkerJoined{id, config_.fleet[static_cast<size_t>(event.who)].ns_per_step, false},
+          effects);
+      break;
+    case Kind::kLeave: {
+      WorkerState& worker = workers_[static_cast<size_t>(event.who)];
+      sink_.on_event({now_, cat("worker ", event.who, " was lost")});
+      record_wait(worker, id);
+      worker.waiting_since.reset();
+      const auto in_flight = std::ranges::find_if(
+          queue_, [&](const Pending& p) { return p.kind == Kind::kArrival && p.who == event.who; });
+      if (in_flight != queue_.end()) {
+        record_training(flights_.at(in_flight->task).run->task(), now_, SpanKind::kLost);
+        drop_flight(in_flight->task);
+        queue_.erase(in_flight);
+      }
+      worker.inner = workload_.optimizer().make_state(workload_.layout().size());
+      coordinator_->step(now_, WorkerLost{id}, effects);
+      break;
+    }
+  }
+  return execute(effects, hooks);
+}
+
+Status Simulation::arrive(const Pending& event, const SimulationHooks& hooks) {
+  Flight& flight = flights_.at(event.task);
+  const TaskRun& run = *flight.run;
+  flight.arrived = now_;
+  const WorkerId id(event.who);
+  if (!run.finite()) {
+    return absl::FailedPreconditionError(cat(
+        "[train] the loss of worker ", id, " is not finite in task ", event.task, " after ",
+        local_steps(),
+        " local steps of the run; lower lr.max or the outer rule's lr, or raise lr.warmup_steps"));
+  }
+  record_training(run.task(), now_, SpanKind::kTrain);
+  WorkerState& worker = workers_[static_cast<size_t>(event.who)];
+  worker.waiting_since = now_;
+  worker.last_task = event.task;
+  worker.last_shard = run.task().shard;
+  progress_.train_loss = run.mean_loss();
+  progress_.lr = run.last_lr();
+
+  Effects effects;
+  coordinator_->step(
+      now_,
+      UpdateArrived{
+          .worker = id,
+          .task = event.task,
+          .steps_done = run.steps_done(),
+          .tokens = run.tokens(),
+          .train_ns = run.steps_done() * config_.fleet[static_cast<size_t>(event.who)].ns_per_step,
+          .norm = run.norm(),
+          .finite = run.finite()},
+      effects);
+  RUBATO_RETURN_IF_ERROR(execute(effects, hooks));
+  progress_.counts = coordinator_->counts();
+  progress_.virtual_time = now_;
+  progress_.last_eval = last_eval_;
+  if (hooks.progress) hooks.progress(progress_);
+  return absl::OkStatus();
+}
+
+Status Simulation::execute(const Effects& effects, const SimulationHooks& hooks) {
+  for (const Effect& effect : effects) {
+    if (const auto* apply_effect = std::get_if<Apply>(&effect)) {
+      apply(*apply_effect);
+      RUBATO_RETURN_IF_ERROR(evaluate_if_due(hooks));
+    } else if (const auto* discard = std::get_if<Discard>(&effect)) {
+      record(flights_.at(discard->task), discard->staleness, "discarded");
+      drop_flight(discard->task);
+      RUBATO_RETURN_IF_ERROR(evaluate_if_due(hooks));
+    } else if (const auto* reject = std::get_if<Reject>(&effect)) {
+      record(flights_.at(reject->task), 0, cat("rejected:", to_string(reject->reason)));
+      drop_flight(reject->task);
+    } else if (const auto* next = std::get_if<Dispatch>(&effect)) {
+      dispatch(next->task);
+    } else if (const auto* timer = std::get_if<SetTimer>(&effect)) {
+      queue_.insert({timer->at, Kind::kTimer, timer->timer, TaskId()});
+    } else if (std::holds_alternative<Save>(effect)) {
+      save_due_ = true;
+    }
+  }
+  // Saved when the effects of the step are complete, so that the state is one a later step can
+  // start from.
+  if (save_due_ && hooks.save) {
+    save_due_ = false;
+    executors_->pause();
+    RUBATO_RETURN_IF_ERROR(hooks.save());
+    executors_->resume();
+  }
+  return absl::OkStatus();
+}
+
+void Simulation::apply(const Apply& effect) {
+  std::vector<ServerModel::Delta> deltas;
+  for (const Apply::Member& member : effect.members) {
+    const Flight& flight = flights_.at(member.task);
+    deltas.push_back({flight.run->delta(), flight.run->base()});
+  }
+  server_->apply(effect, deltas);
+  progress_.staleness = effect.staleness;
+  for (const Apply::Member& member : effect.members) {
+    record(flights_.at(member.task), effect.staleness, effect.moves_theta ? "applied" : "held");
+    drop_flight(member.task);
+  }
+}
+
+void Simulation::dispatch(const Task& task) {
+  WorkerState& worker = workers_[static_cast<size_t>(task.worker.value())];
+  record_wait(worker, task.worker);
+  worker.waiting_since.reset();
+  if (config_.reset_inner) {
+    for (std::vector<float>& plane : worker.inner.planes) std::ranges::fill(plane, 0.0f);
+    worker.inner.steps = 0;
+  }
+  Flight& flight = flights_[task.id];
+  flight.run = std::make_unique<TaskRun>(task, server_->publish(), &worker.inner);
+  const Nanos due =
+      now_ + task.steps * config_.fleet[static_cast<size_t>(task.worker.value())].ns_per_step;
+  queue_.insert({due, Kind::kArrival, task.worker.value(), task.id});
+  executors_->add(flight.run.get(), due);
+}
+
+void Simulation::drop_flight(TaskId task) {
+  const auto it = flights_.find(task);
+  executors_->cancel(it->second.run.get());
+  flights_.erase(it);
+}
+
+// ---- records
+
+void Simulation::record(const Flight& flight, int64_t staleness, std::string verdict) {
+  const TaskRun& run = *flight.run;
+  sink_.on_update({.virtual_time_ns = flight.arrived,
+                   .worker = run.task().worker,
+                   .task = run.task().id,
+                   .shard = run.task().shard,
+                   .steps = run.steps_done(),
+                   .tokens = run.tokens(),
+                   .train_loss_nats = run.mean_loss(),
+                   .lr = run.last_lr(),
+                   .staleness = staleness,
+                   .version = Version(counts().version),
+                   .delta_norm = run.norm(),
+                   .verdict = std::move(verdict)});
+}
+
+void Simulation::record_wait(WorkerState& worker, WorkerId id) {
+  if (!worker.waiting_since || *worker.waiting_since == now_ || !config_.stands_for.empty()) return;
+  sink_.on_span(
+      {id, worker.last_task, worker.last_shard, *worker.waiting_since, now_, SpanKind::kWait});
+}
+
+void Simulation::record_training(const Task& task, Nanos end, SpanKind kind) {
+  if (config_.stands_for.empty()) {
+    sink_.on_span({task.worker, task.id, task.shard, task.dispatched, end, kind});
+    return;
+  }
+  // Each real worker waits for the slowest at every step; a task's waits are drawn as one.
+  for (size_t i = 0; i < config_.stands_for.size(); ++i) {
+    const WorkerId id(static_cast<int64_t>(i));
+    const Nanos trained = std::min(task.dispatched + task.steps * config_.stands_for[i], end);
+    sink_.on_span({id, task.id, task.shard, task.dispatched, trained, kind});
+    if (trained < end) sink_.on_span({id, task.id, task.shard, trained, end, SpanKind::kWait});
+  }
+}
+
+// ---- evaluation
+
+Status Simulation::evaluate_if_due(const SimulationHooks& hooks) {
+  const int64_t steps = local_steps();
+  bool due = false;
+  if (config_.eval_every_steps && steps >= next_eval_steps_) {
+    next_eval_steps_ = (steps / *config_.eval_every_steps + 1) * *config_.eval_every_steps;
+    due = true;
+  }
+  if (config_.eval_at_steps && !mark_evaluated_ && steps >= *config_.eval_at_steps) {
+    mark_evaluated_ = true;
+    due = true;
+  }
+  if (coordinator_->finished()) due = true;
+  return due ? evaluate(hooks) : absl::OkStatus();
+}
+
+Status Simulation::evaluate(const SimulationHooks& hooks) {
+  if (config_.eval_every_steps && next_eval_steps_ == 0)
+    next_eval_steps_ = *config_.eval_every_steps;
+  RUBATO_ASSIGN_OR_RETURN(last_eval_, workload_.evaluate(server_->theta(), config_.threads));
+  sink_.on_eval({.phase = config_.phase,
+                 .method = config_.method,
+                 .local_steps = local_steps(),
+                 .tokens = counts().tokens,
+                 .server_updates = counts().version,
+                 .version = Version(counts().version),
+                 .virtual_time_ns = now_,
+                 .wall_time_ns = hooks.wall_clock ? hooks.wall_clock() : 0,
+                 .loss_nats = last_eval_->loss_nats,
+                 .bits_per_byte = last_eval_->bits_per_byte,
+                 .accuracy = last_eval_->accuracy});
+  return absl::OkStatus();
+}
+
+// ---- state
+
+void Simulation::walk_state(StateWalk& walk) {
+  coordinator_->walk_state(walk);
+  PrefixedWalk outer(walk, "outer.");
+  server_->walk_state(outer);
+
+  std::vector<std::pair<Task, Nanos>> tasks;  // in flight, with their arrival
+  for (auto& [id, flight] : flights_) tasks.emplace_back(flight.run->task(), flight.arrived);
+  std::vector<Pending> queue(queue_.begin(), queue_.end());
+  const auto parts = [&](auto& archive) {
+    archive(now_, started_, queue, tasks, workers_, next_eval_steps_, mark_evaluated_);
+  };
+  ArchiveWriter writer;
+  parts(writer);
+  std::string bytes = std::move(writer.bytes);
+  walk.record("simulation", bytes);
+  ArchiveReader reader(bytes);
+  parts(reader);
+  queue_ = std::set<Pending>(queue.begin(), queue.end());
+
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    PrefixedWalk inner(walk, cat("worker.", i, ".inner."));
+    workers_[i].inner.walk_state(inner);
+  }
+  // Tasks that start from one version share its parameters.
+  std::map<Version, std::shared_ptr<std::vector<float>>> bases;
+  for (auto& [task, arrived] : tasks) {
+    std::shared_ptr<std::vector<float>>& base = bases[task.base];
+    const auto it = flights_.find(task.id);
+    if (!base) {
+      base = std::make_shared<std::vector<float>>(server_->theta().size());
+      if (it != flights_.end()) *base = *it->second.run->base();
+      walk.plane(cat("base.", task.base), *base);
+    }
+    if (it == flights_.end()) {
+      InnerState& inner = workers_[static_cast<size_t>(task.worker.value())].inner;
+      flights_[task.id] = {std::make_unique<TaskRun>(task, base, &inner), arrived};
+    }
+    PrefixedWalk run(walk, cat("task.", task.id, "."));
+    TaskRun& restored = *flights_.at(task.id).run;
+    restored.walk_state(run);
+    const bool new_to_executors = it == flights_.end() && !restored.finished();
+    if (new_to_executors) {
+      executors_->add(
+          &restored,
+          task.dispatched +
+              task.steps * config_.fleet[static_cast<size_t>(task.worker.value())].ns_per_step);
+    }
+  }
+}
+
+}  // namespace rubato

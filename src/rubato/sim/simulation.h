@@ -1,0 +1,170 @@
+// The simulator: a virtual clock, in-process workers and real training around the coordinator. What
+// a worker computes depends only on its task, its inner state and the parameters it was given, so
+// the arrival times are known at dispatch and the cores may work ahead in any order: same recipe,
+// same seed, same bits.
+//
+// Events of one instant go arrivals by worker id, then losses, joins, timers, then dispatches.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "rubato/coordinator/coordinator.h"
+#include "rubato/metrics/sink.h"
+#include "rubato/outer/chain.h"
+#include "rubato/server/server_model.h"
+#include "rubato/sim/executors.h"
+
+namespace rubato {
+
+/// One simulated worker; its id is its place in the fleet.
+struct SimWorker {
+  Nanos ns_per_step = kNanosPerSecond;
+  Nanos join_at = 0;
+  std::optional<Nanos> leave_at;   // lost in the middle of whatever it does, with its inner state
+  std::optional<Nanos> return_at;  // joins again, with nothing; after leave_at
+};
+
+/// A registered thing by name, with its options as a recipe gives them.
+struct Choice {
+  std::string name;
+  std::map<std::string, OptionValue> options;
+};
+
+struct SimulationConfig {
+  std::string method = "train";
+  RunPhase phase = RunPhase::kTrain;
+  CoordinatorConfig
+      coordinator;  // shard sizes, batch and tokens come from the workload and `worker`
+  Choice gate{"free", {}}, policy{"fixed", {}}, sampler{"deficit", {}};
+  ChainSpec chain;
+  int64_t num_workers = 1;  // k of the recipe, for the chain
+  WorkerSettings worker;
+  bool reset_inner = false;  // a new inner state per task, as the toy notebook does
+  bool merged_data = false;  // one logical shard over all data
+  std::vector<SimWorker> fleet;
+  /// Speeds of the real workers that the one simulated worker stands for (k x batch); empty
+  /// otherwise. Each of its steps counts as one local step of each of them and is as slow as the
+  /// slowest.
+  std::vector<Nanos> stands_for;
+  int threads = 1;
+  std::optional<int64_t> eval_every_steps;  // [local steps]
+  std::optional<int64_t> eval_at_steps;     // once more when this many are reached
+  bool eval_at_start = true;
+};
+
+/// Where a run stands, for people.
+struct SimulationProgress {
+  CoordinatorCounts counts;
+  Nanos virtual_time = 0;
+  double train_loss = 0;  // of the last arrival
+  double lr = 0;
+  int64_t staleness = 0;
+  std::optional<EvalResult> last_eval;
+};
+
+struct SimulationHooks {
+  std::function<Nanos()> wall_clock;  // since the run began; null: zeros are recorded
+  std::function<void(const SimulationProgress&)> progress;  // after every arrival; may be null
+  std::function<Status()> save;  // at a Save effect; state is at rest meanwhile; may be null
+  const std::atomic<bool>* stop = nullptr;  // checked between events and while waiting for a step
+};
+
+enum class StopReason { kFinished, kStopped };
+
+class Simulation {
+ public:
+  /// Starts from `theta` [P]. The workload and the sink must outlive the simulation.
+  /// InvalidArgument or NotFound in the words of whichever part objects; ResourceExhausted when the
+  /// trainers' memory cannot be had.
+  static StatusOr<std::unique_ptr<Simulation>> make(SimulationConfig config,
+                                                    const Workload& workload,
+                                                    std::vector<float> theta, MetricsSink& sink);
+  ~Simulation();
+
+  /// Runs until the budget is used up or a stop is asked for; call again to go on. A loss that is
+  /// not finite is FailedPrecondition `[train] ..`; theta is then as it was before that delta.
+  StatusOr<StopReason> run(const SimulationHooks& hooks);
+
+  std::span<const float> theta() const { return server_->theta(); }
+  const CoordinatorCounts& counts() const { return coordinator_->counts(); }
+  /// Local steps processed, as recorded: those of the workers that a step stands for.
+  int64_t local_steps() const;
+  Nanos virtual_time() const { return now_; }
+  const std::optional<EvalResult>& last_eval() const { return last_eval_; }
+
+  /// Everything but theta and the configuration; only while no run() is under way or from the save
+  /// hook.
+  void walk_state(StateWalk& walk);
+  /// Makes a fresh simulation continue a saved one: theta, then walk_state with a restoring walk,
+  /// before the first run().
+  void restore_theta(std::span<const float> theta) { server_->set_theta(theta); }
+
+ private:
+  enum class Kind : uint8_t { kArrival, kLeave, kJoin, kTimer };
+  struct Pending {  // of the event queue, in its order
+    Nanos at = 0;
+    Kind kind = Kind::kArrival;
+    int64_t who = 0;  // worker id; timer id
+    TaskId task;
+    friend auto operator<=>(const Pending&, const Pending&) = default;
+    template <class A>
+    void archive(A& a) {
+      a(at, kind, who, task);
+    }
+  };
+  struct Flight {  // a task in flight or waiting in a group
+    std::unique_ptr<TaskRun> run;
+    Nanos arrived = 0;
+  };
+  struct WorkerState {
+    InnerState inner;
+    std::optional<Nanos> waiting_since;
+    TaskId last_task;
+    ShardId last_shard;
+    template <class A>
+    void archive(A& a) {
+      a(inner.steps, waiting_since, last_task, last_shard);
+    }
+  };
+
+  Simulation(SimulationConfig config, const Workload& workload, MetricsSink& sink);
+  Status process(const Pending& event, const SimulationHooks& hooks);
+  Status arrive(const Pending& event, const SimulationHooks& hooks);
+  Status wait_for(TaskRun& run, const SimulationHooks& hooks);
+  Status execute(const Effects& effects, const SimulationHooks& hooks);
+  void apply(const Apply& effect);
+  void dispatch(const Task& task);
+  void drop_flight(TaskId task);
+  void record(const Flight& flight, int64_t staleness, std::string verdict);
+  void record_wait(WorkerState& worker, WorkerId id);
+  void record_training(const Task& task, Nanos end, SpanKind kind);
+  Status evaluate_if_due(const SimulationHooks& hooks);
+  Status evaluate(const SimulationHooks& hooks);
+
+  SimulationConfig config_;
+  const Workload& workload_;
+  MetricsSink& sink_;
+  std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<Coordinator> coordinator_;
+  std::unique_ptr<ServerModel> server_;
+
+  Nanos now_ = 0;
+  bool started_ = false;
+  std::set<Pending> queue_;
+  std::map<TaskId, Flight> flights_;
+  std::vector<WorkerState> workers_;
+  int64_t next_eval_steps_ = 0;
+  bool mark_evaluated_ = false, save_due_ = false;
+  SimulationProgress progress_;
+  std::optional<EvalResult> last_eval_;
+  std::unique_ptr<Executors> executors_;  // last: it works on what stands above
+};
+
+}  // namespace rubato

@@ -17,6 +17,8 @@ using nlohmann::ordered_json;
 
 constexpr std::array<std::string_view, 2> kPhaseWords = {"pretrain", "train"};
 constexpr std::array<std::string_view, 3> kSpanWords = {"train", "wait", "lost"};
+// Far above any fleet and any staleness; keeps a corrupt line from asking for all memory.
+constexpr int64_t kMaxSmall = 1'000'000;
 
 class Writer {
  public:
@@ -37,6 +39,10 @@ class Writer {
   template <class Enum, size_t n>
   void word(const char* key, Enum value, const std::array<std::string_view, n>& words) {
     out_[key] = words[static_cast<size_t>(value)];
+  }
+  template <class T>
+  void small(const char* key, const T& value) {
+    field(key, value);
   }
   void derived(const char* key, double value) { real(key, value); }
   template <class Record, class T>
@@ -104,6 +110,14 @@ class Reader {
     }
     fail(cat(key, ": got \"", read, "\", want one of ", join(words, ", ")));
   }
+  /// A count that becomes the size of an array.
+  template <class T>
+  void small(const char* key, T& value) {
+    int64_t read = 0;
+    field(key, read);
+    if (read < 0 || read > kMaxSmall) fail(cat(key, ": got ", read, ", want 0 .. ", kMaxSmall));
+    value = T(read);
+  }
   void derived(const char*, double) {}
   template <class Record, class T>
   void column(const char* key, std::vector<Record>& rows, T Record::*member) {
@@ -169,14 +183,14 @@ void walk_eval(Visitor& v, Record& r) {
 template <class Visitor, class Record>
 void walk_update(Visitor& v, Record& r) {
   v.field("virtual_time_ns", r.virtual_time_ns);
-  v.field("worker", r.worker);
+  v.small("worker", r.worker);
   v.field("task", r.task);
   v.field("shard", r.shard);
   v.field("steps", r.steps);
   v.field("tokens", r.tokens);
   v.field("train_loss_nats", r.train_loss_nats);
   v.field("lr", r.lr);
-  v.field("staleness", r.staleness);
+  v.small("staleness", r.staleness);
   v.field("version", r.version);
   v.field("delta_norm", r.delta_norm);
   v.field("verdict", r.verdict);
@@ -184,7 +198,7 @@ void walk_update(Visitor& v, Record& r) {
 
 template <class Visitor, class Record>
 void walk_span(Visitor& v, Record& r) {
-  v.field("worker", r.worker);
+  v.small("worker", r.worker);
   v.field("task", r.task);
   v.field("shard", r.shard);
   v.field("begin_ns", r.begin_ns);

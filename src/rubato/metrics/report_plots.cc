@@ -1,0 +1,236 @@
+#include "rubato/metrics/report_plots.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <optional>
+
+#include "rubato/metrics/format.h"
+#include "rubato/metrics/run_statistics.h"
+#include "rubato/metrics/svg_bars.h"
+#include "rubato/metrics/svg_plot.h"
+#include "rubato/metrics/svg_timeline.h"
+#include "rubato/metrics/table.h"
+
+namespace rubato {
+namespace {
+
+constexpr int kColours = 6;             // c1 .. c6 of the page's style
+constexpr size_t kMaxLanes = 16;        // workers a timeline shows
+constexpr double kTimelineTasks = 2.6;  // its length in longest tasks: two to three rounds
+
+bool is_pretrained(const ReportRun& run) { return run.data->summary.method == "pretrained"; }
+
+/// Evaluations as points; of the training phase where there are any.
+template <class XOf>
+std::vector<PlotPoint> loss_points(const RunData& run, const XOf& x_of) {
+  const auto in_training = [](const EvalRecord& e) { return e.phase == RunPhase::kTrain; };
+  const bool trained = std::any_of(run.log.evals.begin(), run.log.evals.end(), in_training);
+  std::vector<PlotPoint> points;
+  for (const EvalRecord& eval : run.log.evals) {
+    if (in_training(eval) == trained) points.push_back({x_of(eval), eval.loss_nats});
+  }
+  return points;
+}
+
+double tokens_of(const EvalRecord& eval) { return static_cast<double>(eval.tokens); }
+double seconds_of(const EvalRecord& eval) { return to_seconds(eval.virtual_time_ns); }
+
+/// The top of the loss axis: all of the curves, unless their first part, or one run that diverges,
+/// would flatten the rest.
+std::optional<double> loss_top(const std::vector<PlotSeries>& series) {
+  std::vector<double> losses;
+  for (const PlotSeries& s : series) {
+    for (const PlotPoint& p : s.points) {
+      if (std::isfinite(p.y)) losses.push_back(p.y);
+    }
+  }
+  if (losses.size() < 4) return std::nullopt;
+  std::sort(losses.begin(), losses.end());
+  const double low = losses.front(), median = losses[losses.size() / 2];
+  const double top = low + 6 * (median - low);
+  if (!(top > low) || losses.back() <= top) return std::nullopt;
+  return top;
+}
+
+/// One series a run; the pretrained model, a single evaluation, becomes a guide.
+template <class XOf>
+LinePlot loss_plot(const std::vector<ReportRun>& runs, const XOf& x_of) {
+  LinePlot plot;
+  const bool alone = runs.size() == 1;
+  for (const ReportRun& run : runs) {
+    std::vector<PlotPoint> points = loss_points(*run.data, x_of);
+    if (is_pretrained(run) && !alone) {
+      if (std::isfinite(run.data->summary.val_loss_nats)) {
+        plot.guides.push_back({run.data->summary.val_loss_nats, run.label});
+      }
+    } else if (!points.empty()) {
+      plot.series.push_back({run.label, run.colour, std::move(points)});
+    }
+  }
+  plot.y.title = "validation loss (nats)";
+  plot.y.high = loss_top(plot.series);
+  std::erase_if(plot.guides, [&](const PlotGuide& g) { return plot.y.high && g.y > *plot.y.high; });
+  return plot;
+}
+
+/// The curve's value at x by linear interpolation; NaN outside.
+double value_at(const std::vector<PlotPoint>& points, double x) {
+  for (size_t i = 1; i < points.size(); ++i) {
+    if (points[i - 1].x <= x && x <= points[i].x && points[i].x > points[i - 1].x) {
+      const double share = (x - points[i - 1].x) / (points[i].x - points[i - 1].x);
+      return points[i - 1].y + share * (points[i].y - points[i - 1].y);
+    }
+  }
+  return std::nan("");
+}
+
+std::map<int64_t, std::vector<TaskSpan>> spans_by_worker(const RunData& run) {
+  std::map<int64_t, std::vector<TaskSpan>> lanes;
+  for (const TaskSpan& span : run.log.spans) lanes[span.worker.value()].push_back(span);
+  return lanes;
+}
+
+RunStatistics statistics_of(const RunData& run) {
+  RunStatistics statistics;
+  for (const UpdateRecord& update : run.log.updates) statistics.add(update);
+  for (const TaskSpan& span : run.log.spans) statistics.add(span);
+  return statistics;
+}
+
+}  // namespace
+
+std::vector<ReportRun> report_runs(std::span<const RunData> runs) {
+  std::vector<RunSummary> summaries;
+  for (const RunData& run : runs) summaries.push_back(run.summary);
+  const std::vector<std::string> labels = run_labels(summaries);
+  std::vector<ReportRun> out;
+  int next = 0;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const bool grey = runs[i].summary.method == "pretrained" && runs.size() > 1;
+    const std::optional<size_t> sync = sync_baseline(summaries, summaries[i]);
+    out.push_back(
+        {&runs[i], labels[i], grey ? 0 : 1 + next % kColours, sync ? &runs[*sync] : nullptr});
+    if (!grey) ++next;
+  }
+  return out;
+}
+
+std::string loss_against_tokens(const std::vector<ReportRun>& runs) {
+  LinePlot plot = loss_plot(runs, tokens_of);
+  if (plot.series.empty()) return "";
+  plot.words = "Validation loss against training tokens, one line per method";
+  plot.x.title = "training tokens, all workers together";
+  return draw_lines(plot);
+}
+
+std::string gap_against_tokens(const std::vector<ReportRun>& runs) {
+  LinePlot plot;
+  for (const ReportRun& run : runs) {
+    if (run.sync == nullptr || run.sync == run.data || is_pretrained(run)) continue;
+    const std::vector<PlotPoint> reference = loss_points(*run.sync, tokens_of);
+    std::vector<PlotPoint> points;
+    for (const PlotPoint& p : loss_points(*run.data, tokens_of)) {
+      const double at_sync = value_at(reference, p.x);
+      if (std::isfinite(at_sync)) points.push_back({p.x, p.y - at_sync});
+    }
+    if (!points.empty()) plot.series.push_back({run.label, run.colour, std::move(points)});
+  }
+  if (plot.series.empty()) return "";
+  plot.guides.push_back({0, "sync-diloco"});
+  plot.words = "Validation loss minus that of sync-diloco at the same number of tokens";
+  plot.x.title = "training tokens, all workers together";
+  plot.y.title = "loss minus sync-diloco's (nats)";
+  return draw_lines(plot);
+}
+
+std::string loss_against_time(const std::vector<ReportRun>& runs) {
+  std::vector<ReportRun> timed = runs;
+  std::erase_if(timed, [&](const ReportRun& run) {
+    const std::vector<PlotPoint> points = loss_points(*run.data, seconds_of);
+    return runs.size() > 1 && !is_pretrained(run) &&
+           std::none_of(points.begin(), points.end(), [](const PlotPoint& p) { return p.x > 0; });
+  });
+  LinePlot plot = loss_plot(timed, seconds_of);
+  if (plot.series.empty()) return "";
+  for (const ReportRun& run : timed) {
+    if (run.sync == nullptr || is_pretrained(run)) continue;
+    const double threshold = run.sync->summary.val_loss_nats + kSyncLossSlackNats;
+    for (const EvalRecord& eval : run.data->log.evals) {
+      if (eval.phase != RunPhase::kTrain || !(eval.loss_nats <= threshold)) continue;
+      plot.marks.push_back(
+          {{seconds_of(eval), eval.loss_nats}, run.colour, cat(fixed(seconds_of(eval), 0), " s")});
+      break;
+    }
+  }
+  plot.words = "Validation loss against virtual time, one line per method";
+  plot.x.title = "virtual time (s)";
+  return draw_lines(plot);
+}
+
+std::string timelines(const std::vector<ReportRun>& runs) {
+  Nanos begin = std::numeric_limits<Nanos>::max(), longest = 0;
+  for (const ReportRun& run : runs) {
+    for (const TaskSpan& span : run.data->log.spans) {
+      begin = std::min(begin, span.begin_ns);
+      if (span.kind == SpanKind::kTrain) longest = std::max(longest, span.end_ns - span.begin_ns);
+    }
+  }
+  if (longest == 0) return "";
+  std::string out;
+  for (const ReportRun& run : runs) {
+    const auto lanes = spans_by_worker(*run.data);
+    if (lanes.empty()) continue;
+    const std::vector<WorkerTotals> totals = statistics_of(*run.data).per_worker();
+    Timeline timeline;
+    timeline.words = cat("Timeline of tasks of ", run.label, ", one lane per worker");
+    timeline.title = run.label;
+    timeline.note_title = "waiting, whole run";
+    timeline.colour = run.colour;
+    timeline.begin_ns = begin;
+    timeline.end_ns = begin + from_seconds(kTimelineTasks * to_seconds(longest));
+    for (const auto& [worker, spans] : lanes) {
+      if (timeline.lanes.size() == kMaxLanes) break;
+      const double share = totals.at(static_cast<size_t>(worker)).wait_share();
+      timeline.lanes.push_back({cat("worker ", worker), cat(fixed(100 * share, 0), " %"), spans});
+    }
+    if (lanes.size() > kMaxLanes) {
+      timeline.title += cat(" (the first ", kMaxLanes, " of ", lanes.size(), " workers)");
+    }
+    out += draw_timeline(timeline);
+  }
+  return out;
+}
+
+std::string staleness_histograms(const std::vector<ReportRun>& runs) {
+  size_t bins = 1;
+  for (const ReportRun& run : runs) {
+    bins = std::max(bins, statistics_of(*run.data).staleness_counts().size());
+  }
+  std::string out;
+  for (const ReportRun& run : runs) {
+    const RunStatistics statistics = statistics_of(*run.data);
+    if (statistics.staleness_counts().empty()) continue;
+    out += draw_histogram({cat("Staleness of the updates of ", run.label), run.label,
+                           "staleness (versions)", run.colour, statistics.staleness_counts(), bins,
+                           statistics.staleness_mean()});
+  }
+  return out;
+}
+
+std::string worker_shares(const std::vector<ReportRun>& runs) {
+  StackedBars bars{"Share of the local steps that each worker did", "worker", {}};
+  for (const ReportRun& run : runs) {
+    std::vector<double> steps;
+    for (const WorkerTotals& worker : run.data->summary.per_worker) {
+      steps.push_back(static_cast<double>(worker.steps));
+    }
+    if (std::any_of(steps.begin(), steps.end(), [](double s) { return s > 0; })) {
+      bars.bars.push_back({run.label, run.colour, std::move(steps)});
+    }
+  }
+  return bars.bars.empty() ? "" : draw_stacked_bars(bars);
+}
+
+}  // namespace rubato

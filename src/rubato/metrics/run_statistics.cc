@@ -1,0 +1,99 @@
+#include "rubato/metrics/run_statistics.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace rubato {
+
+RunStatistics::Worker& RunStatistics::worker(WorkerId id) {
+  RUBATO_CHECK(id.value() >= 0, "worker ", id);
+  const auto index = static_cast<size_t>(id.value());
+  if (index >= workers_.size()) workers_.resize(index + 1);
+  return workers_[index];
+}
+
+void RunStatistics::add(const UpdateRecord& record) {
+  ++arrivals_;
+  if (record.has_verdict("rejected")) {
+    ++rejected_;
+    return;
+  }
+  if (record.has_verdict("discarded")) ++discarded_;
+  Worker& from = worker(record.worker);
+  ++from.updates;
+  from.steps += record.steps;
+  from.tokens += record.tokens;
+  const auto staleness = static_cast<size_t>(std::max<int64_t>(record.staleness, 0));
+  if (staleness >= staleness_counts_.size()) staleness_counts_.resize(staleness + 1);
+  ++staleness_counts_[staleness];
+  losses_.push_back({record.train_loss_nats, record.tokens});
+}
+
+void RunStatistics::add(const TaskSpan& span) {
+  Worker& of = worker(span.worker);
+  const Nanos length = span.end_ns - span.begin_ns;
+  if (span.kind == SpanKind::kTrain) of.train_ns += length;
+  if (span.kind == SpanKind::kWait) of.wait_ns += length;
+}
+
+double RunStatistics::staleness_mean() const {
+  int64_t count = 0, sum = 0;
+  for (size_t s = 0; s < staleness_counts_.size(); ++s) {
+    count += staleness_counts_[s];
+    sum += static_cast<int64_t>(s) * staleness_counts_[s];
+  }
+  return count == 0 ? 0 : static_cast<double>(sum) / static_cast<double>(count);
+}
+
+int64_t RunStatistics::staleness_max() const {
+  return std::max<int64_t>(static_cast<int64_t>(staleness_counts_.size()) - 1, 0);
+}
+
+std::vector<WorkerTotals> RunStatistics::per_worker() const {
+  std::vector<WorkerTotals> totals;
+  for (const Worker& w : workers_) {
+    totals.push_back({w.updates, w.steps, w.tokens, to_seconds(w.train_ns), to_seconds(w.wait_ns)});
+  }
+  return totals;
+}
+
+double RunStatistics::utilisation() const {
+  Nanos train = 0, wait = 0;
+  for (const Worker& w : workers_) {
+    train += w.train_ns;
+    wait += w.wait_ns;
+  }
+  return train + wait > 0 ? to_seconds(train) / to_seconds(train + wait) : 0;
+}
+
+double RunStatistics::final_train_loss_nats() const {
+  const size_t last = std::max<size_t>((losses_.size() + 9) / 10, 1);
+  double sum = 0, tokens = 0;
+  for (size_t i = losses_.size() - std::min(last, losses_.size()); i < losses_.size(); ++i) {
+    sum += losses_[i].nats * static_cast<double>(losses_[i].tokens);
+    tokens += static_cast<double>(losses_[i].tokens);
+  }
+  return tokens > 0 ? sum / tokens : std::numeric_limits<double>::quiet_NaN();
+}
+
+void RunStatistics::fill(RunSummary& summary) const {
+  summary.arrivals = arrivals_;
+  summary.discarded = discarded_;
+  summary.rejected = rejected_;
+  summary.staleness_mean = staleness_mean();
+  summary.staleness_max = staleness_max();
+  summary.utilisation = utilisation();
+  summary.final_train_loss_nats = final_train_loss_nats();
+  summary.per_worker = per_worker();
+}
+
+std::optional<double> time_to_loss(std::span<const EvalRecord> evals, double threshold_nats) {
+  for (const EvalRecord& eval : evals) {
+    if (eval.phase == RunPhase::kTrain && eval.loss_nats <= threshold_nats) {
+      return to_seconds(eval.virtual_time_ns);
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace rubato

@@ -24,6 +24,12 @@ TEST(Options, UnknownNameNamesTheNearest) {
   EXPECT_EQ(options.status().message(), "[rule] unknown option perod (did you mean period?)");
 }
 
+TEST(Options, OnlyNamesThatAreAboutAsNearAsTheNearestAreSuggested) {
+  const std::vector<std::string> known = {"dn-dylu", "dylu", "dn", "fedbuff"};
+  EXPECT_EQ(suggestion("dn-dilu", known), " (did you mean dn-dylu?)");
+  EXPECT_EQ(suggestion("quorum", known), " (known: dn-dylu, dylu, dn, fedbuff)");
+}
+
 TEST(Options, OutOfRangeSaysWhatIsWanted) {
   EXPECT_EQ(Options::resolve("rule", kSpecs, {{"period", int64_t{0}}}).status().message(),
             "[rule] period: got 0, want an integer in [1, 64] arrivals");

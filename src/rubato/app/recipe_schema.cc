@@ -226,23 +226,32 @@ const OptionSpec* RecipeSchema::find(std::string_view key) const {
 
 std::string RecipeSchema::unknown_key(std::string_view key) const {
   const std::string_view section = section_of(key);
-  const std::string_view last = section.empty() ? key : key.substr(section.size() + 1);
-  std::vector<std::string> all, here, same_name, section_names;
+  const auto name_of = [](std::string_view dotted) {
+    const std::string_view prefix = section_of(dotted);
+    return std::string(prefix.empty() ? dotted : dotted.substr(prefix.size() + 1));
+  };
+  std::vector<std::string> all, here, elsewhere, section_names;
   for (const auto& [known, spec] : specs_) {
     all.push_back(known);
-    if (section_of(known) == section) here.push_back(known);
-    if (known.substr(section_of(known).size() + 1) == last) same_name.push_back(known);
+    if (section_of(known) == section) here.push_back(name_of(known));
+    if (name_of(known) == name_of(key)) elsewhere.push_back(known);
   }
   for (const RecipeSection& known : sections_) section_names.push_back(known.name);
-  const std::string start = cat("unknown key ", key);
-  if (here.empty() && same_name.empty() && nearest_names(key, all).empty()) {
-    return cat(start, " (known sections: ", join(section_names, ", "), ")");
+
+  // A slip in the name, then the wrong section, then a slip in the section.
+  std::vector<std::string> guesses = nearest_names(name_of(key), here);
+  for (std::string& guess : guesses) guess = cat(section, ".", guess);
+  if (guesses.empty()) guesses = elsewhere;
+  if (guesses.empty()) guesses = nearest_names(key, all);
+  std::string hint;
+  if (!guesses.empty()) {
+    hint = cat("did you mean ", join(guesses, ", "), "?");
+  } else if (!here.empty()) {
+    hint = cat("known in [", section, "]: ", join(here, ", "));
+  } else {
+    hint = cat("known sections: ", join(section_names, ", "));
   }
-  if (!nearest_names(key, here).empty() || (same_name.empty() && !here.empty())) {
-    return cat(start, suggestion(key, here));
-  }
-  if (!same_name.empty()) return cat(start, " (did you mean ", join(same_name, ", "), "?)");
-  return cat(start, suggestion(key, all));
+  return cat("unknown key ", key, " (", hint, ")");
 }
 
 }  // namespace rubato

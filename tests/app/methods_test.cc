@@ -1,0 +1,80 @@
+#include "rubato/app/methods.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace rubato {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+Recipe recipe(std::string_view text, std::vector<std::string> sets = {}) {
+  StatusOr<Recipe> parsed = Recipe::parse(RecipeSchema::make(catalogue()), text, "demo.toml", sets);
+  EXPECT_TRUE(parsed.ok()) << parsed.status();
+  return *parsed;
+}
+
+TEST(Methods, EveryMethodIsARecipe) {
+  const Recipe base = recipe("");
+  for (const Method* method : all_methods()) {
+    const StatusOr<Recipe> own = recipe_for_method(base, method->name);
+    ASSERT_TRUE(own.ok()) << own.status();
+    EXPECT_EQ(own->text("run.method"), method->name);
+    if (method->tuned_key.empty()) continue;
+    EXPECT_TRUE(own->resolved().count(method->tuned_key)) << method->name;
+  }
+}
+
+TEST(Methods, AreWhatTheirNamesSay) {
+  const Recipe base = recipe("");
+  const Recipe sync = *recipe_for_method(base, "sync-diloco");
+  EXPECT_EQ(sync.text("gate.kind"), "barrier");
+  EXPECT_EQ(sync.text("outer.rule"), "nesterov");
+  EXPECT_EQ(sync.text("policy.kind"), "fixed");
+  EXPECT_TRUE(sync.texts("outer.links").empty());
+  const Recipe nesterov = *recipe_for_method(base, "async-nesterov");
+  EXPECT_EQ(nesterov.text("gate.kind"), "grace");
+  EXPECT_THAT(nesterov.texts("outer.links"), ElementsAre("weight"));
+  const Recipe dn = *recipe_for_method(base, "dn-dylu");
+  EXPECT_EQ(dn.text("outer.rule"), "delayed_nesterov");
+  EXPECT_EQ(dn.text("policy.kind"), "dylu");
+}
+
+TEST(Methods, ResolvedRecipeReadsBackAsTheSameMethod) {
+  const Recipe base = recipe("[methods.dn-dylu]\n\"outer.delayed_nesterov.lr\" = 0.4\n");
+  const Recipe dn = *recipe_for_method(base, "dn-dylu");
+  const Recipe again = recipe(dn.to_toml());
+  EXPECT_EQ(dn, again);
+  EXPECT_EQ(*recipe_for_method(again, "dn-dylu"), dn);
+}
+
+TEST(Methods, OverlayBeatsTheFileAndSetBeatsTheOverlay) {
+  const char* text =
+      "[outer.nesterov]\nlr = 0.7\n[methods.async-nesterov]\n\"outer.nesterov.lr\" = 0.2\n";
+  EXPECT_EQ(recipe_for_method(recipe(text), "async-nesterov")->real("outer.nesterov.lr"), 0.2);
+  EXPECT_EQ(recipe_for_method(recipe(text), "sync-diloco")->real("outer.nesterov.lr"), 0.7);
+  EXPECT_EQ(recipe_for_method(recipe(text, {"outer.nesterov.lr=0.5"}), "async-nesterov")
+                ->real("outer.nesterov.lr"),
+            0.5);
+}
+
+TEST(Methods, ContradictingAMethodIsAnError) {
+  const auto named = recipe_for_method(
+      recipe("[run]\nmethod = \"dn-dylu\"\n[gate]\nkind = \"free\"\n"), "dn-dylu");
+  EXPECT_EQ(named.status().message(),
+            "[recipe] demo.toml:4: gate.kind: got \"free\", but method dn-dylu is \"grace\"; leave "
+            "it out, or say run.method = \"custom\"");
+  const auto set = recipe_for_method(recipe("", {"policy.kind=dylu"}), "sync-diloco");
+  EXPECT_THAT(std::string(set.status().message()), HasSubstr("--set: policy.kind: got \"dylu\""));
+  // In a comparison the file's own gate is what `custom` means, no contradiction.
+  EXPECT_TRUE(recipe_for_method(recipe("[gate]\nkind = \"free\"\n"), "dn-dylu").ok());
+}
+
+TEST(Methods, UnknownMethodNamesTheNearest) {
+  EXPECT_EQ(std::string(recipe_for_method(recipe(""), "dn-dilu").status().message()),
+            "[method] unknown method dn-dilu (did you mean dn-dylu?)");
+}
+
+}  // namespace
+}  // namespace rubato

@@ -70,11 +70,11 @@ StatusOr<std::unique_ptr<Simulation>> Simulation::make(SimulationConfig config,
   RUBATO_ASSIGN_OR_RETURN(sim->executors_,
                           Executors::make(workload, c.worker, std::move(data), c.threads,
                                           static_cast<int>(c.fleet.size())));
-  sim->workers_.resize(c.fleet.size());
+  sim->idle_.resize(c.fleet.size());
   for (size_t i = 0; i < c.fleet.size(); ++i) {
     const SimWorker& worker = c.fleet[i];
     const auto id = static_cast<int64_t>(i);
-    sim->workers_[i].inner = workload.optimizer().make_state(workload.layout().size());
+    sim->inner_.push_back(workload.optimizer().make_state(workload.layout().size()));
     sim->queue_.insert({worker.join_at, Kind::kJoin, id, TaskId()});
     if (worker.leave_at) sim->queue_.insert({*worker.leave_at, Kind::kLeave, id, TaskId()});
     if (worker.return_at) sim->queue_.insert({*worker.return_at, Kind::kJoin, id, TaskId()});
@@ -138,17 +138,16 @@ Status Simulation::process(const Pending& event, const SimulationHooks& hooks) {
       coordinator_->step(now_, TimerFired{event.who}, effects);
       break;
     case Kind::kJoin:
-      workers_[static_cast<size_t>(event.who)].waiting_since = now_;
+      idle_[static_cast<size_t>(event.who)].since = now_;
       sink_.on_event({now_, cat("worker ", event.who, " joined")});
       coordinator_->step(
           now_, WorkerJoined{id, config_.fleet[static_cast<size_t>(event.who)].ns_per_step, false},
           effects);
       break;
     case Kind::kLeave: {
-      WorkerState& worker = workers_[static_cast<size_t>(event.who)];
       sink_.on_event({now_, cat("worker ", event.who, " was lost")});
-      record_wait(worker, id);
-      worker.waiting_since.reset();
+      record_wait(id);
+      idle_[static_cast<size_t>(event.who)].since.reset();
       const auto in_flight = std::ranges::find_if(
           queue_, [&](const Pending& p) { return p.kind == Kind::kArrival && p.who == event.who; });
       if (in_flight != queue_.end()) {
@@ -156,7 +155,8 @@ Status Simulation::process(const Pending& event, const SimulationHooks& hooks) {
         drop_flight(in_flight->task);
         queue_.erase(in_flight);
       }
-      worker.inner = workload_.optimizer().make_state(workload_.layout().size());
+      inner_[static_cast<size_t>(event.who)] =
+          workload_.optimizer().make_state(workload_.layout().size());
       coordinator_->step(now_, WorkerLost{id}, effects);
       break;
     }
@@ -176,10 +176,7 @@ Status Simulation::arrive(const Pending& event, const SimulationHooks& hooks) {
         " local steps of the run; lower lr.max or the outer rule's lr, or raise lr.warmup_steps"));
   }
   record_training(run.task(), now_, SpanKind::kTrain);
-  WorkerState& worker = workers_[static_cast<size_t>(event.who)];
-  worker.waiting_since = now_;
-  worker.last_task = event.task;
-  worker.last_shard = run.task().shard;
+  idle_[static_cast<size_t>(event.who)] = {now_, event.task, run.task().shard};
   progress_.train_loss = run.mean_loss();
   progress_.lr = run.last_lr();
 
@@ -249,17 +246,17 @@ void Simulation::apply(const Apply& effect) {
 }
 
 void Simulation::dispatch(const Task& task) {
-  WorkerState& worker = workers_[static_cast<size_t>(task.worker.value())];
-  record_wait(worker, task.worker);
-  worker.waiting_since.reset();
+  const auto who = static_cast<size_t>(task.worker.value());
+  record_wait(task.worker);
+  idle_[who].since.reset();
+  InnerState& inner = inner_[who];
   if (config_.reset_inner) {
-    for (std::vector<float>& plane : worker.inner.planes) std::ranges::fill(plane, 0.0f);
-    worker.inner.steps = 0;
+    for (std::vector<float>& plane : inner.planes) std::ranges::fill(plane, 0.0f);
+    inner.steps = 0;
   }
   Flight& flight = flights_[task.id];
-  flight.run = std::make_unique<TaskRun>(task, server_->publish(), &worker.inner);
-  const Nanos due =
-      now_ + task.steps * config_.fleet[static_cast<size_t>(task.worker.value())].ns_per_step;
+  flight.run = std::make_unique<TaskRun>(task, server_->publish(), &inner);
+  const Nanos due = now_ + task.steps * config_.fleet[who].ns_per_step;
   queue_.insert({due, Kind::kArrival, task.worker.value(), task.id});
   executors_->add(flight.run.get(), due);
 }
@@ -288,10 +285,10 @@ void Simulation::record(const Flight& flight, int64_t staleness, std::string ver
                    .verdict = std::move(verdict)});
 }
 
-void Simulation::record_wait(WorkerState& worker, WorkerId id) {
-  if (!worker.waiting_since || *worker.waiting_since == now_ || !config_.stands_for.empty()) return;
-  sink_.on_span(
-      {id, worker.last_task, worker.last_shard, *worker.waiting_since, now_, SpanKind::kWait});
+void Simulation::record_wait(WorkerId id) {
+  const Idle& idle = idle_[static_cast<size_t>(id.value())];
+  if (!idle.since || *idle.since == now_ || !config_.stands_for.empty()) return;
+  sink_.on_span({id, idle.task, idle.shard, *idle.since, now_, SpanKind::kWait});
 }
 
 void Simulation::record_training(const Task& task, Nanos end, SpanKind kind) {
@@ -354,7 +351,7 @@ void Simulation::walk_state(StateWalk& walk) {
   for (auto& [id, flight] : flights_) tasks.emplace_back(flight.run->task(), flight.arrived);
   std::vector<Pending> queue(queue_.begin(), queue_.end());
   const auto parts = [&](auto& archive) {
-    archive(now_, started_, queue, tasks, workers_, next_eval_steps_, mark_evaluated_);
+    archive(now_, started_, queue, tasks, idle_, next_eval_steps_, mark_evaluated_);
   };
   ArchiveWriter writer;
   parts(writer);
@@ -364,9 +361,9 @@ void Simulation::walk_state(StateWalk& walk) {
   parts(reader);
   queue_ = std::set<Pending>(queue.begin(), queue.end());
 
-  for (size_t i = 0; i < workers_.size(); ++i) {
+  for (size_t i = 0; i < inner_.size(); ++i) {
     PrefixedWalk inner(walk, cat("worker.", i, ".inner."));
-    workers_[i].inner.walk_state(inner);
+    inner_[i].walk_state(inner);
   }
   // Tasks that start from one version share its parameters.
   std::map<Version, std::shared_ptr<std::vector<float>>> bases;
@@ -379,7 +376,7 @@ void Simulation::walk_state(StateWalk& walk) {
       walk.plane(cat("base.", task.base), *base);
     }
     if (it == flights_.end()) {
-      InnerState& inner = workers_[static_cast<size_t>(task.worker.value())].inner;
+      InnerState& inner = inner_[static_cast<size_t>(task.worker.value())];
       flights_[task.id] = {std::make_unique<TaskRun>(task, base, &inner), arrived};
     }
     PrefixedWalk run(walk, cat("task.", task.id, "."));

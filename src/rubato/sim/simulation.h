@@ -27,8 +27,8 @@ namespace rubato {
 struct SimWorker {
   Nanos ns_per_step = kNanosPerSecond;
   Nanos join_at = 0;
-  std::optional<Nanos> leave_at;   // lost in the middle of whatever it does, with its inner state
-  std::optional<Nanos> return_at;  // joins again, with nothing; after leave_at
+  std::optional<Nanos> leave_at = {};  // lost in the middle of whatever it does, with its inner state
+  std::optional<Nanos> return_at = {};  // joins again, with nothing; after leave_at
 };
 
 /// A registered thing by name, with its options as a recipe gives them.
@@ -123,14 +123,13 @@ class Simulation {
     std::unique_ptr<TaskRun> run;
     Nanos arrived = 0;
   };
-  struct WorkerState {
-    InnerState inner;
-    std::optional<Nanos> waiting_since;
-    TaskId last_task;
-    ShardId last_shard;
+  struct Idle {  // since when a worker waits, and behind which task
+    std::optional<Nanos> since;
+    TaskId task;
+    ShardId shard;
     template <class A>
     void archive(A& a) {
-      a(inner.steps, waiting_since, last_task, last_shard);
+      a(since, task, shard);
     }
   };
 
@@ -143,7 +142,7 @@ class Simulation {
   void dispatch(const Task& task);
   void drop_flight(TaskId task);
   void record(const Flight& flight, int64_t staleness, std::string verdict);
-  void record_wait(WorkerState& worker, WorkerId id);
+  void record_wait(WorkerId id);
   void record_training(const Task& task, Nanos end, SpanKind kind);
   Status evaluate_if_due(const SimulationHooks& hooks);
   Status evaluate(const SimulationHooks& hooks);
@@ -159,7 +158,8 @@ class Simulation {
   bool started_ = false;
   std::set<Pending> queue_;
   std::map<TaskId, Flight> flights_;
-  std::vector<WorkerState> workers_;
+  std::vector<InnerState> inner_;  // by worker
+  std::vector<Idle> idle_;         // by worker
   int64_t next_eval_steps_ = 0;
   bool mark_evaluated_ = false, save_due_ = false;
   SimulationProgress progress_;

@@ -10,7 +10,12 @@ if(RUBATO_WITH_LM)
   # oneDNN's own CMake package asks for OpenCL headers, which nothing here uses.
   find_library(DNNL_LIBRARY dnnl REQUIRED)
   add_library(rubato_dnnl INTERFACE)
-  target_link_libraries(rubato_dnnl INTERFACE ${DNNL_LIBRARY})
+  # Its OpenMP runtime, by the name it is loaded with, so that both compilers share the one in use.
+  find_library(GOMP_LIBRARY NAMES libgomp.so.1 REQUIRED)
+  target_link_libraries(rubato_dnnl INTERFACE ${DNNL_LIBRARY} ${GOMP_LIBRARY})
+  find_library(HWY_LIBRARY hwy REQUIRED)
+  add_library(rubato_hwy INTERFACE)
+  target_link_libraries(rubato_hwy INTERFACE ${HWY_LIBRARY})
   find_library(SENTENCEPIECE_LIBRARY sentencepiece REQUIRED)
   find_library(SENTENCEPIECE_TRAIN_LIBRARY sentencepiece_train REQUIRED)
   add_library(rubato_sentencepiece INTERFACE)

@@ -1,0 +1,124 @@
+#include "rubato/lm/cross_entropy.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "rubato/lm/gemm.h"
+#include "rubato/lm/kernels/rows.h"
+
+namespace rubato {
+namespace {
+
+// A tile of 512 columns and 256 rows is half a MiB: it stays in the second-level cache between the
+// GEMM that writes it and the pass that takes its exponentials.
+constexpr int64_t kTileColumns = 512;
+// Logits held at a time: 8 Mi floats, or one row of tiles if that is more.
+constexpr int64_t kChunkFloats = int64_t{8} << 20;
+// Against cache-set conflicts of power-of-two strides.
+constexpr int64_t kStridePadding = 16;
+
+}  // namespace
+
+CrossEntropy::CrossEntropy(int64_t rows, int64_t width, int64_t vocab, bool backward,
+                           Carver& carver)
+    : width_(width),
+      vocab_(vocab),
+      chunk_rows_(std::min(rows, std::max<int64_t>(kChunkFloats / vocab / 16 * 16, 16))),
+      tile_stride_(std::min((vocab + 15) / 16 * 16, kTileColumns) + kStridePadding),
+      tiles_((vocab + kTileColumns - 1) / kTileColumns),
+      backward_(backward) {
+  const int64_t held = backward ? tiles_ : 1;
+  values_ = carver.take<float>(held * chunk_rows_ * tile_stride_);
+  tile_max_ = carver.take<float>(held * chunk_rows_);
+  row_max_ = carver.take<float>(chunk_rows_);
+  row_sum_ = carver.take<double>(chunk_rows_);
+  tile_sum_ = carver.take<float>(chunk_rows_);
+  target_ = carver.take<float>(chunk_rows_);
+  factor_ = carver.take<float>(chunk_rows_);
+}
+
+CrossEntropy::Tile CrossEntropy::tile(int64_t index) const {
+  const int64_t place = backward_ ? index : 0, begin = index * kTileColumns;
+  return {.values = values_ + place * chunk_rows_ * tile_stride_,
+          .max = tile_max_ + place * chunk_rows_,
+          .begin = begin,
+          .count = std::min(kTileColumns, vocab_ - begin)};
+}
+
+double CrossEntropy::loss(int64_t rows, const float* x, const float* weight,
+                          const int32_t* targets) {
+  double total = 0;
+  for (int64_t r = 0; r < rows; r += chunk_rows_) {
+    total += forward_chunk(std::min(chunk_rows_, rows - r), x + r * width_, weight, targets + r);
+  }
+  return total;
+}
+
+double CrossEntropy::loss_and_gradient(int64_t rows, const float* x, const float* weight,
+                                       const int32_t* targets, float scale, bool first, float* dx,
+                                       float* dweight) {
+  double total = 0;
+  for (int64_t r = 0; r < rows; r += chunk_rows_) {
+    const int64_t count = std::min(chunk_rows_, rows - r);
+    total += forward_chunk(count, x + r * width_, weight, targets + r);
+    backward_chunk(count, x + r * width_, weight, targets + r, scale, first && r == 0,
+                   dx + r * width_, dweight);
+  }
+  return total;
+}
+
+double CrossEntropy::forward_chunk(int64_t rows, const float* x, const float* weight,
+                                   const int32_t* targets) {
+  for (int64_t index = 0; index < tiles_; ++index) {
+    const Tile t = tile(index);
+    gemm_nt(rows, t.count, width_, x, width_, weight + t.begin * width_, width_, 0.0f, t.values,
+            tile_stride_);
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t column = targets[r] - t.begin;
+      if (column >= 0 && column < t.count) target_[r] = t.values[r * tile_stride_ + column];
+    }
+    kernels::exp_rows(rows, t.count, tile_stride_, t.values, t.max, tile_sum_);
+    for (int64_t r = 0; r < rows; ++r) {
+      const double sum = tile_sum_[r], max = t.max[r];
+      if (index == 0) {
+        row_max_[r] = t.max[r];
+        row_sum_[r] = sum;
+      } else if (t.max[r] > row_max_[r]) {
+        row_sum_[r] = row_sum_[r] * std::exp(static_cast<double>(row_max_[r]) - max) + sum;
+        row_max_[r] = t.max[r];
+      } else {
+        row_sum_[r] += sum * std::exp(max - static_cast<double>(row_max_[r]));
+      }
+    }
+  }
+  double total = 0;
+  for (int64_t r = 0; r < rows; ++r) {
+    total +=
+        static_cast<double>(row_max_[r]) + std::log(row_sum_[r]) - static_cast<double>(target_[r]);
+  }
+  return total;
+}
+
+void CrossEntropy::backward_chunk(int64_t rows, const float* x, const float* weight,
+                                  const int32_t* targets, float scale, bool first, float* dx,
+                                  float* dweight) {
+  for (int64_t index = 0; index < tiles_; ++index) {
+    const Tile t = tile(index);
+    // exp(logit - tile max) to scale * probability, then minus scale at the target.
+    for (int64_t r = 0; r < rows; ++r) {
+      const double shift = static_cast<double>(t.max[r]) - static_cast<double>(row_max_[r]);
+      factor_[r] = static_cast<float>(static_cast<double>(scale) * std::exp(shift) / row_sum_[r]);
+    }
+    kernels::scale_rows(rows, t.count, tile_stride_, factor_, t.values);
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t column = targets[r] - t.begin;
+      if (column >= 0 && column < t.count) t.values[r * tile_stride_ + column] -= scale;
+    }
+    gemm_nn(rows, width_, t.count, t.values, tile_stride_, weight + t.begin * width_, width_,
+            index == 0 ? 0.0f : 1.0f, dx, width_);
+    gemm_tn(t.count, width_, rows, t.values, tile_stride_, x, width_, first ? 0.0f : 1.0f,
+            dweight + t.begin * width_, width_);
+  }
+}
+
+}  // namespace rubato

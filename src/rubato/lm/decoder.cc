@@ -1,0 +1,156 @@
+#include "rubato/lm/decoder.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "rubato/lm/gemm.h"
+#include "rubato/lm/kernels/rows.h"
+
+namespace rubato {
+
+Decoder::Decoder(const ModelConfig& config, const ModelOffsets& offsets, int64_t positions,
+                 int64_t sequences, bool backward, Carver& carver)
+    : config_(config),
+      offsets_(&offsets),
+      positions_(positions),
+      max_rows_(sequences * positions),
+      q_width_(config.heads * config.head_dim),
+      row_width_(q_width_ + 2 * config.kv_heads * config.head_dim),
+      backward_(backward),
+      attention_(config, positions, backward, carver),
+      cross_entropy_(max_rows_, config.width, config.vocab, backward, carver),
+      inputs_(carver.take<int32_t>(max_rows_)),
+      targets_(carver.take<int32_t>(max_rows_)),
+      x_(carver.take<float>(max_rows_ * config.width)),
+      rms_(carver.take<float>(max_rows_)),
+      normed_(carver.take<float>(max_rows_ * config.width)),
+      qkv_(carver.take<float>(max_rows_ * row_width_)) {
+  for (int64_t i = 0; i < config.layers; ++i)
+    layers_.push_back(backward || i == 0 ? take_layer(carver) : layers_.front());
+  if (backward) {
+    dx_ = carver.take<float>(max_rows_ * config.width);
+    dnormed_ = carver.take<float>(max_rows_ * config.width);
+    dwide_ = carver.take<float>(max_rows_ * std::max(config.ffn, q_width_));
+  }
+}
+
+Decoder::LayerCache Decoder::take_layer(Carver& carver) {
+  LayerCache cache;
+  cache.x = carver.take<float>(max_rows_ * config_.width);
+  cache.rms = carver.take<float>(max_rows_);
+  cache.normed = carver.take<float>(max_rows_ * config_.width);
+  cache.attention = attention_.take_cache(max_rows_ / positions_, carver);
+  cache.mixed = carver.take<float>(max_rows_ * q_width_);
+  cache.x_mid = carver.take<float>(max_rows_ * config_.width);
+  cache.rms_mid = carver.take<float>(max_rows_);
+  cache.normed_mid = carver.take<float>(max_rows_ * config_.width);
+  cache.gate_up = carver.take<float>(max_rows_ * 2 * config_.ffn);
+  cache.active = carver.take<float>(max_rows_ * config_.ffn);
+  return cache;
+}
+
+void Decoder::init() { attention_.fill_tables(); }
+
+int64_t Decoder::load(std::span<const int32_t> tokens) {
+  const int64_t sequences = static_cast<int64_t>(tokens.size()) / (positions_ + 1);
+  RUBATO_CHECK(static_cast<int64_t>(tokens.size()) == sequences * (positions_ + 1) &&
+               sequences * positions_ <= max_rows_);
+  for (int64_t s = 0; s < sequences; ++s) {
+    const int32_t* from = tokens.data() + s * (positions_ + 1);
+    std::copy_n(from, positions_, inputs_ + s * positions_);
+    std::copy_n(from + 1, positions_, targets_ + s * positions_);
+  }
+  return sequences * positions_;
+}
+
+double Decoder::loss(const float* params, std::span<const int32_t> tokens) {
+  const int64_t rows = load(tokens);
+  forward(params, rows);
+  return cross_entropy_.loss(rows, normed_, params + offsets_->head, targets_);
+}
+
+void Decoder::logits(const float* params, std::span<const int32_t> tokens, float* out) {
+  const int64_t rows = load(tokens), d = config_.width;
+  forward(params, rows);
+  gemm_nt(rows, config_.vocab, d, normed_, d, params + offsets_->head, d, 0.0f, out, config_.vocab);
+}
+
+double Decoder::loss_and_gradient(const float* params, std::span<const int32_t> tokens, float scale,
+                                  bool first, float* gradient) {
+  RUBATO_CHECK(backward_);
+  const int64_t rows = load(tokens), d = config_.width;
+  if (first) {
+    // Every matrix is written by its first product; what gathers by adding starts from zero.
+    std::fill_n(gradient + offsets_->final_norm, d, 0.0f);
+    for (const LayerOffsets& at : offsets_->layers) {
+      std::fill_n(gradient + at.attention_norm, d, 0.0f);
+      std::fill_n(gradient + at.ffn_norm, d, 0.0f);
+    }
+    if (!config_.tied) std::fill_n(gradient + offsets_->embedding, config_.vocab * d, 0.0f);
+  }
+  forward(params, rows);
+  const double loss =
+      cross_entropy_.loss_and_gradient(rows, normed_, params + offsets_->head, targets_, scale,
+                                       first, dnormed_, gradient + offsets_->head);
+  std::fill_n(dx_, rows * d, 0.0f);
+  kernels::rms_norm_backward(rows, d, dnormed_, x_, params + offsets_->final_norm, rms_, dx_,
+                             gradient + offsets_->final_norm);
+  for (int64_t i = config_.layers - 1; i >= 0; --i)
+    backward_layer(params, offsets_->layers[i], rows, layers_[i], first, gradient);
+  kernels::scatter_add_rows(rows, d, dx_, inputs_, gradient + offsets_->embedding);
+  return loss;
+}
+
+void Decoder::forward(const float* params, int64_t rows) {
+  const int64_t d = config_.width;
+  kernels::gather_rows(rows, d, params + offsets_->embedding, inputs_, layers_[0].x);
+  for (int64_t i = 0; i < config_.layers; ++i) {
+    float* next = i + 1 < config_.layers ? layers_[i + 1].x : x_;
+    forward_layer(params, offsets_->layers[i], rows, layers_[i], next);
+  }
+  kernels::rms_norm_forward(rows, d, static_cast<float>(config_.norm_eps), x_,
+                            params + offsets_->final_norm, normed_, rms_);
+}
+
+void Decoder::forward_layer(const float* params, const LayerOffsets& at, int64_t rows,
+                            const LayerCache& cache, float* next) {
+  const int64_t d = config_.width, f = config_.ffn;
+  const float eps = static_cast<float>(config_.norm_eps);
+  const size_t stream_bytes = static_cast<size_t>(rows * d) * sizeof(float);
+  kernels::rms_norm_forward(rows, d, eps, cache.x, params + at.attention_norm, cache.normed,
+                            cache.rms);
+  gemm_nt(rows, row_width_, d, cache.normed, d, params + at.qkv, d, 0.0f, qkv_, row_width_);
+  attention_.forward(rows / positions_, qkv_, cache.attention, cache.mixed);
+  std::memcpy(cache.x_mid, cache.x, stream_bytes);
+  gemm_nt(rows, d, q_width_, cache.mixed, q_width_, params + at.out, q_width_, 1.0f, cache.x_mid,
+          d);
+  kernels::rms_norm_forward(rows, d, eps, cache.x_mid, params + at.ffn_norm, cache.normed_mid,
+                            cache.rms_mid);
+  gemm_nt(rows, 2 * f, d, cache.normed_mid, d, params + at.gate_up, d, 0.0f, cache.gate_up, 2 * f);
+  kernels::swiglu_forward(rows, f, cache.gate_up, cache.active);
+  std::memcpy(next, cache.x_mid, stream_bytes);
+  gemm_nt(rows, d, f, cache.active, f, params + at.down, f, 1.0f, next, d);
+}
+
+void Decoder::backward_layer(const float* params, const LayerOffsets& at, int64_t rows,
+                             const LayerCache& cache, bool first, float* gradient) {
+  const int64_t d = config_.width, f = config_.ffn;
+  const float keep = first ? 0.0f : 1.0f;
+  gemm_tn(d, f, rows, dx_, d, cache.active, f, keep, gradient + at.down, f);
+  gemm_nn(rows, f, d, dx_, d, params + at.down, f, 0.0f, dwide_, f);
+  kernels::swiglu_backward(rows, f, dwide_, cache.gate_up);
+  gemm_tn(2 * f, d, rows, cache.gate_up, 2 * f, cache.normed_mid, d, keep, gradient + at.gate_up,
+          d);
+  gemm_nn(rows, d, 2 * f, cache.gate_up, 2 * f, params + at.gate_up, d, 0.0f, dnormed_, d);
+  kernels::rms_norm_backward(rows, d, dnormed_, cache.x_mid, params + at.ffn_norm, cache.rms_mid,
+                             dx_, gradient + at.ffn_norm);
+  gemm_tn(d, q_width_, rows, dx_, d, cache.mixed, q_width_, keep, gradient + at.out, q_width_);
+  gemm_nn(rows, q_width_, d, dx_, d, params + at.out, q_width_, 0.0f, dwide_, q_width_);
+  attention_.backward(rows / positions_, cache.attention, cache.mixed, dwide_, qkv_);
+  gemm_tn(row_width_, d, rows, qkv_, row_width_, cache.normed, d, keep, gradient + at.qkv, d);
+  gemm_nn(rows, d, row_width_, qkv_, row_width_, params + at.qkv, d, 0.0f, dnormed_, d);
+  kernels::rms_norm_backward(rows, d, dnormed_, cache.x, params + at.attention_norm, cache.rms, dx_,
+                             gradient + at.attention_norm);
+}
+
+}  // namespace rubato

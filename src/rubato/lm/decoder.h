@@ -1,0 +1,77 @@
+// One microbatch through the model, forwards and backwards, single-threaded, in memory carved
+// beforehand. The residual stream is kept once per half layer; the gradient runs back through one
+// buffer.
+//   x' = x + Wo attention(norm(x)),  x'' = x' + Wd swiglu(Wgu norm(x'))
+// Legend: M rows = sequences * T; C = H*E + 2*K*E.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "rubato/lm/arena.h"
+#include "rubato/lm/attention_layer.h"
+#include "rubato/lm/cross_entropy.h"
+#include "rubato/lm/model_config.h"
+#include "rubato/lm/model_offsets.h"
+
+namespace rubato {
+
+class Decoder {
+ public:
+  /// For microbatches of up to `sequences` sequences of `positions` tokens. Without `backward` all
+  /// layers share one set of activations. `offsets` outlives the decoder. init() before use.
+  Decoder(const ModelConfig& config, const ModelOffsets& offsets, int64_t positions,
+          int64_t sequences, bool backward, Carver& carver);
+  void init();
+
+  /// Sum of the token losses [nats]. `tokens` (sequences, T + 1): inputs and, one further, targets.
+  double loss(const float* params, std::span<const int32_t> tokens);
+  /// The same, and adds the gradient of `scale` * loss to `gradient` [P]; overwrites it when
+  /// `first`.
+  double loss_and_gradient(const float* params, std::span<const int32_t> tokens, float scale,
+                           bool first, float* gradient);
+  /// Logits (M, V) of `tokens` (sequences, T + 1), whose last column is not looked at.
+  void logits(const float* params, std::span<const int32_t> tokens, float* out);
+
+ private:
+  struct LayerCache {
+    float* x;       // (M, D) before the layer
+    float* rms;     // [M] 1/rms of x
+    float* normed;  // (M, D)
+    AttentionCache attention;
+    float* mixed;       // (M, H*E)
+    float* x_mid;       // (M, D) between attention and feed-forward
+    float* rms_mid;     // [M]
+    float* normed_mid;  // (M, D)
+    float* gate_up;     // (M, 2F)
+    float* active;      // (M, F)
+  };
+  LayerCache take_layer(Carver& carver);
+  int64_t load(std::span<const int32_t> tokens);
+  void forward(const float* params, int64_t rows);
+  void forward_layer(const float* params, const LayerOffsets& at, int64_t rows,
+                     const LayerCache& cache, float* next);
+  void backward_layer(const float* params, const LayerOffsets& at, int64_t rows,
+                      const LayerCache& cache, bool first, float* gradient);
+
+  ModelConfig config_;
+  const ModelOffsets* offsets_;
+  int64_t positions_, max_rows_;
+  int64_t q_width_, row_width_;  // H*E, C
+  bool backward_;
+  AttentionLayer attention_;
+  CrossEntropy cross_entropy_;
+  std::vector<LayerCache> layers_;
+  int32_t* inputs_;           // [M]
+  int32_t* targets_;          // [M]
+  float* x_;                  // (M, D) after the last layer
+  float* rms_;                // [M]
+  float* normed_;             // (M, D)
+  float* qkv_;                // (M, C), later its gradient
+  float* dx_ = nullptr;       // (M, D) gradient of the residual stream
+  float* dnormed_ = nullptr;  // (M, D)
+  float* dwide_ = nullptr;    // (M, max(F, H*E))
+};
+
+}  // namespace rubato

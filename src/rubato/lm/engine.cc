@@ -1,0 +1,192 @@
+#include "rubato/lm/engine.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+
+#include "rubato/base/flat_ops.h"
+#include "rubato/lm/kernels/streams.h"
+
+namespace rubato {
+namespace {
+
+// Rows that go through the model together: enough for GEMM to run well, few enough for a layer's
+// activations to stay near the processor.
+constexpr int64_t kMicrobatchRows = 256;
+
+int64_t pieces(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
+
+// First of `count` things that belong to `part` of `parts`; the last part ends where all end.
+int64_t part_begin(int64_t count, int64_t part, int64_t parts) {
+  return pieces(count * part, parts);
+}
+
+Status check_options(const EngineOptions& options) {
+  RUBATO_RETURN_IF_ERROR(validate(options.model));
+  if (options.sequence_length < 1 || options.max_batch < 1 || options.lanes < 1 ||
+      options.threads < 1) {
+    return absl::InvalidArgumentError(cat(
+        "[engine] got sequence_length ", options.sequence_length, ", max_batch ", options.max_batch,
+        ", lanes ", options.lanes, ", threads ", options.threads, ", want at least 1 of each"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Engine::Engine(const EngineOptions& options)
+    : options_(options),
+      layout_(model_layout(options.model)),
+      offsets_(options.model, layout_),
+      microbatch_(std::max<int64_t>(kMicrobatchRows / options.sequence_length, 1)),
+      blocks_(pieces(layout_.size(), kBlockFloats)) {}
+
+void Engine::carve(Carver& carver) {
+  decoders_.clear();
+  lane_gradients_.clear();
+  for (int i = 0; i < options_.threads; ++i) {
+    decoders_.emplace_back(options_.model, offsets_, options_.sequence_length, microbatch_,
+                           options_.backward, carver);
+  }
+  microbatch_losses_ = carver.take<double>(pieces(options_.max_batch, microbatch_));
+  if (!options_.backward) return;
+  for (int i = 0; i < options_.lanes; ++i)
+    lane_gradients_.push_back(carver.take<float>(layout_.size()));
+  lane_losses_ = carver.take<double>(options_.lanes);
+  block_squares_ = carver.take<double>(blocks_);
+}
+
+int64_t Engine::memory_bytes(const EngineOptions& options) {
+  Engine engine(options);
+  Carver measure(nullptr);
+  engine.carve(measure);
+  return measure.used();
+}
+
+StatusOr<std::unique_ptr<Engine>> Engine::make(const EngineOptions& options) {
+  RUBATO_RETURN_IF_ERROR(check_options(options));
+  std::unique_ptr<Engine> engine(new Engine(options));
+  RUBATO_ASSIGN_OR_RETURN(engine->arena_, Arena::allocate(memory_bytes(options)));
+  Carver carver(engine->arena_.data());
+  engine->carve(carver);
+  for (Decoder& decoder : engine->decoders_) decoder.init();
+  RUBATO_ASSIGN_OR_RETURN(engine->team_, Team::make(options.threads));
+  return engine;
+}
+
+int64_t Engine::sequences_in(std::span<const int32_t> tokens) const {
+  const int64_t row = options_.sequence_length + 1, size = static_cast<int64_t>(tokens.size());
+  RUBATO_CHECK(size > 0 && size % row == 0 && size / row <= options_.max_batch, "[engine] got ",
+               size, " tokens, want sequences of ", row, ", at most ", options_.max_batch);
+  for (int32_t token : tokens) {
+    RUBATO_CHECK(token >= 0 && token < options_.model.vocab, "[engine] got token ", token,
+                 ", want less than ", options_.model.vocab);
+  }
+  return size / row;
+}
+
+void Engine::add_losses(std::span<const float> params, std::span<const int32_t> tokens, int threads,
+                        double& sum) {
+  RUBATO_CHECK(static_cast<int64_t>(params.size()) == layout_.size());
+  const int64_t sequences = sequences_in(tokens), row = options_.sequence_length + 1;
+  const int64_t count = pieces(sequences, microbatch_);
+  std::atomic<int64_t> next{0};
+  team_->run(static_cast<int>(std::min<int64_t>(threads, count)), [&](int member) {
+    for (int64_t i = next++; i < count; i = next++) {
+      const int64_t begin = i * microbatch_, end = std::min(begin + microbatch_, sequences);
+      microbatch_losses_[i] =
+          decoders_[member].loss(params.data(), tokens.subspan(begin * row, (end - begin) * row));
+    }
+  });
+  for (int64_t i = 0; i < count; ++i) sum += microbatch_losses_[i];
+}
+
+void Engine::run_lane(int lane, Decoder& decoder, const float* params,
+                      std::span<const int32_t> tokens, int64_t sequences) {
+  const int64_t row = options_.sequence_length + 1;
+  const int64_t end = part_begin(sequences, lane + 1, options_.lanes);
+  int64_t begin = part_begin(sequences, lane, options_.lanes);
+  const float scale = 1.0f / static_cast<float>(sequences * options_.sequence_length);
+  float* gradient = lane_gradients_[lane];
+  double loss = 0;
+  if (begin == end) std::fill_n(gradient, layout_.size(), 0.0f);
+  for (bool first = true; begin < end; begin += microbatch_, first = false) {
+    const int64_t count = std::min(microbatch_, end - begin);
+    loss += decoder.loss_and_gradient(params, tokens.subspan(begin * row, count * row), scale,
+                                      first, gradient);
+  }
+  lane_losses_[lane] = loss;
+}
+
+// The tree: neighbours, then neighbours of neighbours, each block while it is hot; and the squares
+// of the sum.
+void Engine::add_lanes(int64_t begin_block, int64_t end_block) {
+  for (int64_t block = begin_block; block < end_block; ++block) {
+    const int64_t at = block * kBlockFloats, n = std::min(kBlockFloats, layout_.size() - at);
+    for (int step = 1; step < options_.lanes; step *= 2) {
+      for (int lane = 0; lane + step < options_.lanes; lane += 2 * step)
+        kernels::add_to(n, lane_gradients_[lane + step] + at, lane_gradients_[lane] + at);
+    }
+    block_squares_[block] = kernels::sum_of_squares(n, lane_gradients_[0] + at);
+  }
+}
+
+StepResult Engine::loss_and_gradient(std::span<const float> params, std::span<const int32_t> tokens,
+                                     int threads) {
+  RUBATO_CHECK(options_.backward);
+  RUBATO_CHECK(static_cast<int64_t>(params.size()) == layout_.size());
+  const int64_t sequences = sequences_in(tokens);
+  const int members = std::min(threads, team_->size());
+  std::atomic<int> next{0};
+  team_->run(std::min(members, options_.lanes), [&](int member) {
+    for (int lane = next++; lane < options_.lanes; lane = next++)
+      run_lane(lane, decoders_[member], params.data(), tokens, sequences);
+  });
+  team_->run(members, [&](int member) {
+    add_lanes(part_begin(blocks_, member, members), part_begin(blocks_, member + 1, members));
+  });
+  StepResult result;
+  result.tokens = sequences * options_.sequence_length;
+  for (int lane = 0; lane < options_.lanes; ++lane) result.loss += lane_losses_[lane];
+  result.loss /= static_cast<double>(result.tokens);
+  double squares = 0;
+  for (int64_t block = 0; block < blocks_; ++block) squares += block_squares_[block];
+  result.grad_norm = std::sqrt(squares);
+  return result;
+}
+
+std::span<const float> Engine::gradient() const {
+  return {lane_gradients_[0], static_cast<size_t>(layout_.size())};
+}
+
+StepResult Engine::step(const InnerOptimizer& optimizer, std::span<float> params, InnerState& state,
+                        std::span<const int32_t> tokens, double lr, int threads) {
+  StepResult result = loss_and_gradient(params, tokens, threads);
+  if (!std::isfinite(result.loss)) return result;
+  if (!std::isfinite(result.grad_norm)) {
+    result.loss = std::numeric_limits<double>::quiet_NaN();
+    return result;
+  }
+  const double scale = clip_factor(result.grad_norm, optimizer.clip_norm());
+  state.steps += 1;
+  const int members = std::min(threads, team_->size());
+  team_->run(members, [&](int member) {
+    const int64_t begin = part_begin(blocks_, member, members) * kBlockFloats;
+    const int64_t end = part_begin(blocks_, member + 1, members) * kBlockFloats;
+    optimizer.update(layout_, begin, std::min(end, layout_.size()), gradient(),
+                     static_cast<float>(scale), lr, state, params);
+  });
+  return result;
+}
+
+void Engine::logits(std::span<const float> params, std::span<const int32_t> tokens,
+                    std::span<float> out) {
+  const int64_t rows = sequences_in(tokens) * options_.sequence_length;
+  RUBATO_CHECK(static_cast<int64_t>(params.size()) == layout_.size() &&
+               rows <= microbatch_ * options_.sequence_length &&
+               static_cast<int64_t>(out.size()) == rows * options_.model.vocab);
+  team_->run(1, [&](int) { decoders_[0].logits(params.data(), tokens, out.data()); });
+}
+
+}  // namespace rubato

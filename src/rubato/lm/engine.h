@@ -1,0 +1,86 @@
+// The training engine: loss, gradient and update of a batch, over flat parameters that belong to
+// the caller. A batch is cut into a fixed number of lanes, a lane into fixed microbatches; every
+// lane gathers its gradient in a buffer of its own and the lanes are added in a fixed tree. Threads
+// execute lanes, so the bits do not depend on how many there are. Nothing is allocated after
+// make(). Memory: lanes * P floats of gradient and one set of activations of a microbatch per
+// thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "rubato/base/layout.h"
+#include "rubato/base/status.h"
+#include "rubato/lm/arena.h"
+#include "rubato/lm/decoder.h"
+#include "rubato/lm/model_config.h"
+#include "rubato/lm/model_offsets.h"
+#include "rubato/lm/team.h"
+#include "rubato/trainer/trainer.h"
+
+namespace rubato {
+
+struct EngineOptions {
+  ModelConfig model;
+  int64_t sequence_length = 128;  // T
+  int64_t max_batch = 1;          // [sequences]
+  int lanes = 2;                  // part of the recipe: other lanes, other bits
+  int threads = 1;                // the most that a call may use
+  bool backward = true;           // false: losses and logits only, in much less memory
+};
+
+class Engine {
+ public:
+  /// InvalidArgument for an impossible shape, ResourceExhausted when memory or threads are short.
+  static StatusOr<std::unique_ptr<Engine>> make(const EngineOptions& options);
+  /// What make() would take, without the caller's parameters and optimizer state.
+  static int64_t memory_bytes(const EngineOptions& options);
+
+  const EngineOptions& options() const { return options_; }
+  const Layout& layout() const { return layout_; }
+  /// Sequences that are processed together; fixed by the shape.
+  int64_t microbatch() const { return microbatch_; }
+
+  /// Adds the token losses [nats] of `tokens` (n, T + 1), n <= max_batch, to `sum`, microbatch by
+  /// microbatch in order. Inputs are the first T columns, targets the last T.
+  void add_losses(std::span<const float> params, std::span<const int32_t> tokens, int threads,
+                  double& sum);
+  /// Mean loss [nats] of `tokens` (n, T + 1); its gradient is in gradient() until the next call.
+  /// grad_norm is set; nothing is updated.
+  StepResult loss_and_gradient(std::span<const float> params, std::span<const int32_t> tokens,
+                               int threads);
+  /// [P], d(mean loss)/d(params).
+  std::span<const float> gradient() const;
+  /// One local step in place. When the loss or the gradient's norm is not finite nothing changes;
+  /// a finite loss with such a gradient is returned as NaN.
+  StepResult step(const InnerOptimizer& optimizer, std::span<float> params, InnerState& state,
+                  std::span<const int32_t> tokens, double lr, int threads);
+  /// Logits (n * T, V) of `tokens` (n, T + 1), whose last column is not looked at; n <=
+  /// microbatch().
+  void logits(std::span<const float> params, std::span<const int32_t> tokens, std::span<float> out);
+
+ private:
+  explicit Engine(const EngineOptions& options);
+  void carve(Carver& carver);
+  int64_t sequences_in(std::span<const int32_t> tokens) const;
+  void run_lane(int lane, Decoder& decoder, const float* params, std::span<const int32_t> tokens,
+                int64_t sequences);
+  void add_lanes(int64_t begin_block, int64_t end_block);
+
+  EngineOptions options_;
+  Layout layout_;
+  ModelOffsets offsets_;
+  int64_t microbatch_;
+  int64_t blocks_;  // of the flat buffer
+  Arena arena_;
+  std::vector<Decoder> decoders_;        // one a thread
+  std::vector<float*> lane_gradients_;   // each [P]; the first ends up with the sum
+  double* lane_losses_ = nullptr;        // [lanes]
+  double* block_squares_ = nullptr;      // [blocks]
+  double* microbatch_losses_ = nullptr;  // [microbatches of max_batch]
+  std::unique_ptr<Team> team_;
+};
+
+}  // namespace rubato

@@ -1,6 +1,6 @@
 // Prepared text: token shards for training, one for validation, mapped from disk. Tokens of a shard
 // are one long stream; a sequence of T is tokens [index*T, index*T + T + 1): inputs and, one
-// further, targets.
+// further, targets. Each document is BOS and its tokens; nothing marks its end but the next BOS.
 #pragma once
 
 #include <cstdint>
@@ -14,17 +14,25 @@
 
 namespace rubato {
 
+class FileSystem;
+class Tokenizer;
+
 class TokenDataset {
  public:
-  /// Opens what `rubato prepare` wrote. Checks format version, sizes and digests of the manifest;
-  /// DataLoss names the file that is truncated or corrupt, NotFound a missing one.
+  /// Opens what `rubato prepare` wrote. Checks format version, sizes, digests and that every token
+  /// is below vocab_size(). DataLoss names the file that is truncated or corrupt, NotFound a
+  /// missing one, FailedPrecondition a format of another version. Nobody may shorten the files
+  /// meanwhile.
   static StatusOr<std::unique_ptr<TokenDataset>> open(const std::string& directory);
+  static StatusOr<std::unique_ptr<TokenDataset>> open(FileSystem& files,
+                                                      const std::string& directory);
   ~TokenDataset();
 
   int64_t vocab_size() const;
   int64_t num_shards() const;
   std::vector<std::string> shard_names() const;
   int64_t shard_tokens(ShardId shard) const;
+  /// 0 when the text was prepared without validation.
   int64_t validation_tokens() const;
   /// Bytes of text that the validation tokens decode to; for bits per byte.
   int64_t validation_bytes() const;
@@ -34,6 +42,8 @@ class TokenDataset {
   /// Digest over tokenizer and shards: what a recipe's data digest is.
   const std::string& digest() const;
   const std::string& directory() const;
+  /// The vocabulary that the tokens are of.
+  const Tokenizer& tokenizer() const;
 
  private:
   struct State;

@@ -1,0 +1,158 @@
+#include "rubato/lm/lm_workload.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace rubato {
+namespace {
+
+// Sequences whose tokens are held at a time while evaluating.
+constexpr int64_t kEvaluationBatch = 32;
+
+// Packed panels that oneDNN keeps for one call on one thread; measured below 4 MiB for every
+// preset.
+constexpr int64_t kPackingBytes = int64_t{8} << 20;
+
+class LmTrainer final : public Trainer {
+ public:
+  LmTrainer(const LmWorkload& workload, std::unique_ptr<Engine> engine)
+      : workload_(workload),
+        engine_(std::move(engine)),
+        tokens_(engine_->options().max_batch * row()) {}
+
+  StepResult step(std::span<float> params, InnerState& state, std::span<const SequenceRef> batch,
+                  double lr, int threads) override {
+    RUBATO_CHECK(static_cast<int64_t>(batch.size()) <= engine_->options().max_batch);
+    for (size_t i = 0; i < batch.size(); ++i) {
+      workload_.dataset().read_shard(batch[i].shard, batch[i].index * (row() - 1),
+                                     std::span(tokens_).subspan(i * row(), row()));
+    }
+    return engine_->step(workload_.optimizer(), params, state,
+                         std::span(tokens_).first(batch.size() * row()), lr, threads);
+  }
+
+ private:
+  size_t row() const { return static_cast<size_t>(engine_->options().sequence_length + 1); }
+
+  const LmWorkload& workload_;
+  std::unique_ptr<Engine> engine_;
+  std::vector<int32_t> tokens_;  // (max_batch, T + 1)
+};
+
+}  // namespace
+
+LmWorkload::LmWorkload(const ModelConfig& config, std::shared_ptr<const TokenDataset> dataset,
+                       LmWorkloadOptions options)
+    : config_(config),
+      dataset_(std::move(dataset)),
+      options_(std::move(options)),
+      layout_(model_layout(config)) {}
+
+StatusOr<std::unique_ptr<LmWorkload>> LmWorkload::make(const ModelConfig& config,
+                                                       std::shared_ptr<const TokenDataset> dataset,
+                                                       LmWorkloadOptions options) {
+  RUBATO_CHECK(dataset != nullptr && options.optimizer != nullptr);
+  RUBATO_RETURN_IF_ERROR(validate(config));
+  if (options.sequence_length < 1 || options.lanes < 1 || options.validation_sequences < 1) {
+    return absl::InvalidArgumentError(
+        cat("[lm] got sequence_length ", options.sequence_length, ", lanes ", options.lanes,
+            ", validation_sequences ", options.validation_sequences, ", want at least 1 of each"));
+  }
+  if (config.vocab != dataset->vocab_size()) {
+    return absl::InvalidArgumentError(cat("[lm] vocabulary of the model: got ", config.vocab,
+                                          ", want ", dataset->vocab_size(), " as the text in ",
+                                          dataset->directory()));
+  }
+  const std::vector<std::string> names = dataset->shard_names();
+  for (int64_t i = 0; i < dataset->num_shards(); ++i) {
+    if (dataset->shard_tokens(ShardId(i)) <= options.sequence_length) {
+      return absl::InvalidArgumentError(
+          cat("[lm] shard ", names[i], ": got ", dataset->shard_tokens(ShardId(i)),
+              " tokens, want more than sequence_length = ", options.sequence_length,
+              "; take more text, fewer shards or a shorter sequence"));
+    }
+  }
+  return std::unique_ptr<LmWorkload>(
+      new LmWorkload(config, std::move(dataset), std::move(options)));
+}
+
+void LmWorkload::initialise(uint64_t seed, std::span<float> params) const {
+  initialise_model(config_, layout_, seed, params);
+}
+
+std::vector<int64_t> LmWorkload::shard_sequences() const {
+  std::vector<int64_t> sequences;
+  for (int64_t i = 0; i < dataset_->num_shards(); ++i)
+    sequences.push_back((dataset_->shard_tokens(ShardId(i)) - 1) / options_.sequence_length);
+  return sequences;
+}
+
+StatusOr<std::unique_ptr<Trainer>> LmWorkload::make_trainer(int64_t max_batch, int threads) const {
+  RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine,
+                          Engine::make({.model = config_,
+                                        .sequence_length = options_.sequence_length,
+                                        .max_batch = max_batch,
+                                        .lanes = options_.lanes,
+                                        .threads = threads}));
+  return std::make_unique<LmTrainer>(*this, std::move(engine));
+}
+
+StatusOr<EvalResult> LmWorkload::evaluate(std::span<const float> params, int threads) const {
+  const int64_t length = options_.sequence_length;
+  const int64_t present = std::max<int64_t>(dataset_->validation_tokens() - 1, 0) / length;
+  if (present == 0) {
+    return absl::FailedPreconditionError(cat("[lm] validation text: got ",
+                                             dataset_->validation_tokens(),
+                                             " tokens, want more than ", length));
+  }
+  const std::lock_guard lock(evaluator_mutex_);
+  if (evaluator_ == nullptr || evaluator_->options().threads < threads) {
+    evaluator_.reset();
+    RUBATO_ASSIGN_OR_RETURN(evaluator_, Engine::make({.model = config_,
+                                                      .sequence_length = length,
+                                                      .max_batch = kEvaluationBatch,
+                                                      .lanes = options_.lanes,
+                                                      .threads = threads,
+                                                      .backward = false}));
+  }
+  const int64_t wanted = std::min(present, options_.validation_sequences);
+  std::vector<int32_t> tokens(kEvaluationBatch * (length + 1));
+  double sum = 0;
+  for (int64_t begin = 0; begin < wanted; begin += kEvaluationBatch) {
+    const int64_t count = std::min(kEvaluationBatch, wanted - begin);
+    const std::span<int32_t> batch = std::span(tokens).first(count * (length + 1));
+    for (int64_t i = 0; i < count; ++i) {
+      dataset_->read_validation((begin + i) * present / wanted * length,
+                                batch.subspan(i * (length + 1), length + 1));
+    }
+    evaluator_->add_losses(params, batch, threads, sum);
+  }
+  EvalResult result;
+  result.tokens = wanted * length;
+  result.loss_nats = sum / static_cast<double>(result.tokens);
+  if (dataset_->validation_bytes() > 0) {
+    const double tokens_per_byte = static_cast<double>(dataset_->validation_tokens()) /
+                                   static_cast<double>(dataset_->validation_bytes());
+    result.bits_per_byte = result.loss_nats / std::log(2.0) * tokens_per_byte;
+  }
+  return result;
+}
+
+double LmWorkload::flops_per_token() const {
+  return model_flops_per_token(config_, options_.sequence_length);
+}
+
+int64_t predict_memory_bytes(const ModelConfig& config, int64_t sequence_length, int64_t max_batch,
+                             int lanes, int threads, int64_t optimizer_planes) {
+  const int64_t engine = Engine::memory_bytes({.model = config,
+                                               .sequence_length = sequence_length,
+                                               .max_batch = max_batch,
+                                               .lanes = lanes,
+                                               .threads = threads});
+  const int64_t params = model_layout(config).size();
+  return engine + threads * kPackingBytes +
+         params * (1 + optimizer_planes) * static_cast<int64_t>(sizeof(float));
+}
+
+}  // namespace rubato

@@ -1,0 +1,65 @@
+// The language model as a Workload: a model configuration over prepared text. A sequence of shard s
+// with index i is tokens [i*T, i*T + T + 1): inputs and, one further, targets.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "rubato/lm/engine.h"
+#include "rubato/lm/model_config.h"
+#include "rubato/text/token_dataset.h"
+#include "rubato/trainer/trainer.h"
+
+namespace rubato {
+
+struct LmWorkloadOptions {
+  int64_t sequence_length = 256;       // T
+  int lanes = 2;                       // of every trainer; part of the recipe
+  int64_t validation_sequences = 128;  // at most; spread evenly over the validation text
+  std::shared_ptr<const InnerOptimizer> optimizer;
+};
+
+class LmWorkload final : public Workload {
+ public:
+  /// InvalidArgument for an impossible shape, a vocabulary other than the dataset's, a shard
+  /// without one whole sequence.
+  static StatusOr<std::unique_ptr<LmWorkload>> make(const ModelConfig& config,
+                                                    std::shared_ptr<const TokenDataset> dataset,
+                                                    LmWorkloadOptions options);
+
+  const Layout& layout() const override { return layout_; }
+  void initialise(uint64_t seed, std::span<float> params) const override;
+  std::vector<int64_t> shard_sequences() const override;
+  int64_t tokens_per_sequence() const override { return options_.sequence_length; }
+  const InnerOptimizer& optimizer() const override { return *options_.optimizer; }
+  StatusOr<std::unique_ptr<Trainer>> make_trainer(int64_t max_batch, int threads) const override;
+  /// Mean over the validation sequences; bits per byte by the dataset's bytes per validation token.
+  /// FailedPrecondition when the dataset has no validation sequence, ResourceExhausted when memory
+  /// is short. One evaluation at a time; further callers wait.
+  StatusOr<EvalResult> evaluate(std::span<const float> params, int threads) const override;
+  double flops_per_token() const override;
+
+  const ModelConfig& config() const { return config_; }
+  const TokenDataset& dataset() const { return *dataset_; }
+
+ private:
+  LmWorkload(const ModelConfig& config, std::shared_ptr<const TokenDataset> dataset,
+             LmWorkloadOptions options);
+
+  ModelConfig config_;
+  std::shared_ptr<const TokenDataset> dataset_;
+  LmWorkloadOptions options_;
+  Layout layout_;
+  mutable std::mutex evaluator_mutex_;
+  mutable std::unique_ptr<Engine> evaluator_;  // of the last evaluation, kept for the next
+};
+
+/// Bytes that one trainer and one worker's parameters and optimizer state take, oneDNN's packing
+/// buffers included; an upper estimate for telling a user before anything is allocated.
+int64_t predict_memory_bytes(const ModelConfig& config, int64_t sequence_length, int64_t max_batch,
+                             int lanes, int threads, int64_t optimizer_planes);
+
+}  // namespace rubato

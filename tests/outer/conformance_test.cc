@@ -19,7 +19,7 @@ class TwoPointAverage final : public OuterStage {
     walk.counter("updates", updates_);
   }
   StagePlan plan(const UpdateFacts&) override { return {.a = updates_++ == 0 ? lr_ : lr_ / 2}; }
-  void apply(const Block& block, const StagePlan& plan) override {
+  void apply(Block& block, const StagePlan& plan) override {
     const auto lr = static_cast<float>(plan.a);
     float* last = last_.data() + block.offset;
     for (int64_t i = 0; i < block.size; ++i) {

@@ -48,7 +48,7 @@ class Adam final : public OuterStage {
     const auto t = static_cast<double>(++t_);
     return {.a = lr_ / (1 - std::pow(beta1_, t)), .b = 1 / (1 - std::pow(beta2_, t))};
   }
-  void apply(const Block& block, const StagePlan& plan) override {
+  void apply(Block& block, const StagePlan& plan) override {
     const Factors factors{static_cast<float>(beta1_), static_cast<float>(1 - beta1_),
                           static_cast<float>(beta2_), static_cast<float>(1 - beta2_),
                           static_cast<float>(plan.a), static_cast<float>(plan.b),

@@ -19,9 +19,10 @@ RUBATO_MULTIVERSION void collect(float* __restrict sum, const float* __restrict 
   for (int64_t i = 0; i < n; ++i) sum[i] += g[i];
 }
 
-RUBATO_MULTIVERSION void release(float* __restrict g, const float* __restrict sum, int64_t n,
+RUBATO_MULTIVERSION void release(float* out, const float* sum, const float* g, int64_t n,
                                  float inverse_n) {
-  for (int64_t i = 0; i < n; ++i) g[i] = (sum[i] + g[i]) * inverse_n;
+  RUBATO_INDEPENDENT_LOOP
+  for (int64_t i = 0; i < n; ++i) out[i] = (sum[i] + g[i]) * inverse_n;
 }
 
 class Buffer final : public OuterStage {
@@ -40,11 +41,13 @@ class Buffer final : public OuterStage {
     plan.hold = collected_ != 0;
     return plan;
   }
-  void apply(const Block& block, const StagePlan& plan) override {
+  void apply(Block& block, const StagePlan& plan) override {
     if (size_ == 1) return;
     float* sum = sum_.data() + block.offset;
     if (!plan.hold) {
-      release(block.g, sum, block.size, static_cast<float>(1.0 / static_cast<double>(size_)));
+      const auto inverse_n = static_cast<float>(1.0 / static_cast<double>(size_));
+      release(block.scratch, sum, block.g, block.size, inverse_n);
+      block.g = block.scratch;
     } else if (plan.a == 0) {
       store(sum, block.g, block.size);
     } else {

@@ -176,10 +176,13 @@ Verdict OuterChain::apply(std::span<const float> delta, std::span<const float> b
   for_each_piece(pool, [&](int64_t i) {
     alignas(64) float scratch[kBlockFloats];
     const Piece& piece = pieces_[i];
-    std::copy_n(delta.data() + piece.offset, piece.size, scratch);
-    const Block block{piece.offset, piece.size,
-                      piece.tensor, theta.data() + piece.offset,
-                      scratch,      needs_.task_base ? base.data() + piece.offset : nullptr};
+    Block block{.offset = piece.offset,
+                .size = piece.size,
+                .tensor = piece.tensor,
+                .theta = theta.data() + piece.offset,
+                .g = delta.data() + piece.offset,
+                .scratch = scratch,
+                .base = needs_.task_base ? base.data() + piece.offset : nullptr};
     for (size_t s = 0; s < reached; ++s) stages_[s].stage->apply(block, plans_[s]);
   });
   return plans_[reached - 1].hold ? Verdict::kHold : Verdict::kPass;

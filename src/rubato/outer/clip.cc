@@ -17,8 +17,8 @@ class Clip final : public OuterStage {
   StagePlan plan(const UpdateFacts& facts) override {
     return {.a = facts.delta_norm > max_norm_ ? max_norm_ / facts.delta_norm : 1.0};
   }
-  void apply(const Block& block, const StagePlan& plan) override {
-    scale_block(block.g, block.size, static_cast<float>(plan.a));
+  void apply(Block& block, const StagePlan& plan) override {
+    scale_block(block, static_cast<float>(plan.a));
   }
 
  private:

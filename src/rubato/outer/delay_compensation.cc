@@ -5,14 +5,15 @@
 // State: none; the driver keeps the bases of outstanding tasks (P floats per version).
 // Invariant: lambda 0 and base = theta change no bit (DelayCompensation.* in links_test).
 #include "rubato/base/multiversion.h"
-#include "rubato/outer/outer_rule.h"
+#include "rubato/outer/kernels.h"
 
 namespace rubato {
 namespace {
 
-RUBATO_MULTIVERSION void compensate(float* __restrict g, const float* __restrict theta,
-                                    const float* __restrict base, int64_t n, float lambda) {
-  for (int64_t i = 0; i < n; ++i) g[i] += lambda * (g[i] * g[i]) * (theta[i] - base[i]);
+RUBATO_MULTIVERSION void compensate(float* out, const float* g, const float* theta,
+                                    const float* base, int64_t n, float lambda) {
+  RUBATO_INDEPENDENT_LOOP
+  for (int64_t i = 0; i < n; ++i) out[i] = g[i] + lambda * (g[i] * g[i]) * (theta[i] - base[i]);
 }
 
 class DelayCompensation final : public OuterStage {
@@ -20,8 +21,10 @@ class DelayCompensation final : public OuterStage {
   explicit DelayCompensation(double lambda) : lambda_(lambda) {}
   StageNeeds needs() const override { return {.task_base = true, .single_delta = true}; }
   StagePlan plan(const UpdateFacts&) override { return {.a = lambda_}; }
-  void apply(const Block& block, const StagePlan& plan) override {
-    compensate(block.g, block.theta, block.base, block.size, static_cast<float>(plan.a));
+  void apply(Block& block, const StagePlan& plan) override {
+    compensate(block.scratch, block.g, block.theta, block.base, block.size,
+               static_cast<float>(plan.a));
+    block.g = block.scratch;
   }
 
  private:

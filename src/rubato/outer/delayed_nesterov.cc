@@ -77,7 +77,7 @@ class DelayedNesterov final : public OuterStage {
     arrivals_ = at_milestone ? 0 : arrivals_ + 1;
     return plan;
   }
-  void apply(const Block& block, const StagePlan& plan) override {
+  void apply(Block& block, const StagePlan& plan) override {
     const auto lr = static_cast<float>(lr_), beta = static_cast<float>(beta_);
     const auto inverse_n = static_cast<float>(1 / static_cast<double>(period_));
     const auto spread = static_cast<float>(plan.b);

@@ -4,8 +4,19 @@
 
 namespace rubato {
 
-RUBATO_MULTIVERSION void scale_block(float* g, int64_t n, float factor) {
-  for (int64_t i = 0; i < n; ++i) g[i] *= factor;
+namespace {
+
+RUBATO_MULTIVERSION void scale(float* out, const float* g, int64_t n, float factor) {
+  RUBATO_INDEPENDENT_LOOP
+  for (int64_t i = 0; i < n; ++i) out[i] = factor * g[i];
+}
+
+}  // namespace
+
+void scale_block(Block& block, float factor) {
+  if (factor == 1) return;
+  scale(block.scratch, block.g, block.size, factor);
+  block.g = block.scratch;
 }
 
 OptionSpec arrivals_option(std::string name, std::string meaning) {

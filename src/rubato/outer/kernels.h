@@ -8,8 +8,17 @@
 
 namespace rubato {
 
-/// g *= factor over n floats; a factor of 1 leaves every bit.
-void scale_block(float* g, int64_t n, float factor);
+/// In front of an elementwise loop that may write where it reads: index i depends on no other
+/// index, so the compiler may vectorise it although it cannot tell the arrays apart.
+#if defined(__clang__)
+#define RUBATO_INDEPENDENT_LOOP _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define RUBATO_INDEPENDENT_LOOP _Pragma("GCC ivdep")
+#endif
+
+/// What a link that only scales does: block.g becomes factor * g, in scratch; a factor of 1 leaves
+/// every bit where it is.
+void scale_block(Block& block, float factor);
 
 /// An optional N >= 1 in arrivals, and its value: k when the recipe does not give one.
 OptionSpec arrivals_option(std::string name, std::string meaning);

@@ -26,7 +26,7 @@ class Nesterov final : public OuterStage {
       : lr_(lr), beta_(beta), m_(static_cast<size_t>(num_params)) {}
   void walk_state(StateWalk& walk) override { walk.plane("m", m_); }
   StagePlan plan(const UpdateFacts&) override { return {.a = lr_, .b = beta_}; }
-  void apply(const Block& block, const StagePlan& plan) override {
+  void apply(Block& block, const StagePlan& plan) override {
     step(block.theta, m_.data() + block.offset, block.g, block.size, static_cast<float>(plan.a),
          static_cast<float>(plan.b));
   }

@@ -7,7 +7,7 @@
 //      the same block.
 // A stage allocates only when it is made, and never locks or knows about threads; blocks of one
 // update may be applied in any order and at the same time. The delta itself is never modified: the
-// chain copies each block into scratch.
+// first link that changes a block writes it to scratch, and the rest of the chain reads it there.
 #pragma once
 
 #include <cstdint>
@@ -56,7 +56,9 @@ struct Block {
   int64_t size = 0;             // <= kBlockFloats
   int64_t tensor = 0;           // index into the layout
   float* theta = nullptr;       // the model; a terminal rule moves it
-  float* g = nullptr;           // scratch: the pseudo-gradient as the links have left it
+  const float* g = nullptr;     // the pseudo-gradient as the links have left it: the delta itself,
+                                // or scratch once a link has changed it
+  float* scratch = nullptr;     // 64-byte aligned; where a link writes what it makes of g
   const float* base = nullptr;  // theta at dispatch; null unless needs().task_base
 };
 
@@ -75,8 +77,10 @@ class OuterStage {
   virtual void walk_state(StateWalk& /*walk*/) {}
   /// Called once per update that reaches this stage, before any block of it is applied.
   virtual StagePlan plan(const UpdateFacts& facts) = 0;
-  /// A link changes block.g and its own state, a terminal rule block.theta and its own state.
-  virtual void apply(const Block& block, const StagePlan& plan) = 0;
+  /// A link writes block.scratch[i] from block.g[i], which may lie there already, and points
+  /// block.g at it; or leaves both alone. A terminal rule moves block.theta. Either moves its own
+  /// state.
+  virtual void apply(Block& block, const StagePlan& plan) = 0;
 };
 
 /// What a stage may know when it is made.

@@ -17,8 +17,8 @@ class PolynomialDiscount final : public OuterStage {
   StagePlan plan(const UpdateFacts& facts) override {
     return {.a = std::pow(1 + static_cast<double>(facts.staleness), -power_)};
   }
-  void apply(const Block& block, const StagePlan& plan) override {
-    scale_block(block.g, block.size, static_cast<float>(plan.a));
+  void apply(Block& block, const StagePlan& plan) override {
+    scale_block(block, static_cast<float>(plan.a));
   }
 
  private:

@@ -18,7 +18,7 @@ class Sgd final : public OuterStage {
  public:
   explicit Sgd(double lr) : lr_(lr) {}
   StagePlan plan(const UpdateFacts&) override { return {.a = lr_}; }
-  void apply(const Block& block, const StagePlan& plan) override {
+  void apply(Block& block, const StagePlan& plan) override {
     step(block.theta, block.g, block.size, static_cast<float>(plan.a));
   }
 

@@ -15,7 +15,7 @@ class Threshold final : public OuterStage {
   explicit Threshold(int64_t max_staleness) : max_staleness_(max_staleness) {}
   int64_t max_staleness() const override { return max_staleness_; }
   StagePlan plan(const UpdateFacts&) override { return {}; }
-  void apply(const Block&, const StagePlan&) override {}
+  void apply(Block&, const StagePlan&) override {}
 
  private:
   int64_t max_staleness_;

@@ -14,8 +14,8 @@ class Weight final : public OuterStage {
  public:
   explicit Weight(double weight) : weight_(weight) {}
   StagePlan plan(const UpdateFacts&) override { return {.a = weight_}; }
-  void apply(const Block& block, const StagePlan& plan) override {
-    scale_block(block.g, block.size, static_cast<float>(plan.a));
+  void apply(Block& block, const StagePlan& plan) override {
+    scale_block(block, static_cast<float>(plan.a));
   }
 
  private:

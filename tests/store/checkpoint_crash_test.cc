@@ -85,6 +85,18 @@ TEST(CheckpointCrash, AFailingSyncIsAnErrorThatLeavesNothingPartial) {
   EXPECT_EQ(TinyRun::at(2).write(files, "run"), absl::OkStatus());
 }
 
+TEST(CheckpointCrash, AFailingRenameKeepsWhatWasToBeReplaced) {
+  MemoryFileSystem files;
+  TinyRun run = TinyRun::at(1);
+  ASSERT_TRUE(run.write(files, "run").ok());
+  TinyRun other = run;
+  other.theta[0] = 99;
+  files.fail_rename_to(checkpoint_path("run", 1));
+  EXPECT_THAT(std::string(other.write(files, "run").message()), HasSubstr("want to rename it"));
+  EXPECT_EQ(files.list("run/checkpoints")->size(), 1u);
+  EXPECT_EQ(*TinyRun::read(files, checkpoint_path("run", 1)), run);
+}
+
 TEST(CheckpointCrash, TooLittleRoomIsSaidBeforeAByteIsWritten) {
   MemoryFileSystem files;
   ASSERT_TRUE(TinyRun::at(1).write(files, "run").ok());

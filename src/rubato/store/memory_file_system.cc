@@ -185,6 +185,10 @@ Status MemoryFileSystem::make_directories(const std::string& path) {
 Status MemoryFileSystem::rename(const std::string& from, const std::string& to) {
   RUBATO_RETURN_IF_ERROR(act(from));
   const std::string want = cat("to rename it to ", to);
+  if (to == failing_rename_) {
+    failing_rename_.clear();
+    return file_error(from, EIO, want);
+  }
   RUBATO_ASSIGN_OR_RETURN(NodePtr from_parent, parent_of(from, want));
   RUBATO_ASSIGN_OR_RETURN(NodePtr to_parent, parent_of(to, want));
   const NodePtr moved = find(from);

@@ -47,6 +47,8 @@ class MemoryFileSystem final : public FileSystem {
   void fill_after(int64_t bytes) { room_ = bytes; }
   /// The next syncs of files, `count` of them, fail with an input/output error.
   void fail_syncs(int64_t count) { failing_syncs_ = count; }
+  /// The next rename onto `path` fails with an input/output error.
+  void fail_rename_to(std::string path) { failing_rename_ = std::move(path); }
   /// The power goes after `work` more units: a byte written is one, and so is every call that
   /// changes or syncs something. From then on every call fails, until restart().
   void cut_power_after(int64_t work) { power_ = work; }
@@ -79,6 +81,7 @@ class MemoryFileSystem final : public FileSystem {
   int64_t room_ = std::numeric_limits<int64_t>::max();
   int64_t power_ = std::numeric_limits<int64_t>::max();
   int64_t failing_syncs_ = 0;
+  std::string failing_rename_;
   int64_t work_done_ = 0;
   bool cut_ = false;
 };

@@ -1,0 +1,69 @@
+// Text from a model, one token a pass: keys and values of the positions so far are kept, so a new
+// token costs one pass over the parameters. Single-threaded; written to be right, the training
+// engine is the fast one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "rubato/base/status.h"
+#include "rubato/lm/model_config.h"
+#include "rubato/lm/model_offsets.h"
+
+namespace rubato {
+
+/// The model's next-token distribution as a sequence grows.
+class IncrementalDecoder {
+ public:
+  /// `params` [P] outlive the decoder. InvalidArgument for an impossible shape or a buffer of
+  /// another size; ResourceExhausted when keys and values of `max_positions` do not fit.
+  static StatusOr<std::unique_ptr<IncrementalDecoder>> make(const ModelConfig& config,
+                                                            std::span<const float> params,
+                                                            int64_t max_positions);
+  /// Takes the next token, in [0, V), and returns the logits [V] of the one after it, valid until
+  /// the next call. Aborts beyond max_positions.
+  std::span<const float> feed(int32_t token);
+  int64_t positions() const { return position_; }
+
+ private:
+  IncrementalDecoder(const ModelConfig& config, std::span<const float> params,
+                     int64_t max_positions);
+  void attend(int64_t layer);
+  void rotate(float* head) const;
+
+  ModelConfig config_;
+  ModelOffsets offsets_;
+  std::span<const float> params_;
+  int64_t max_positions_;
+  int64_t position_ = 0;
+  int64_t q_width_, kv_width_;           // H*E, K*E
+  std::vector<float> keys_;              // (L, max_positions, K*E), rotated
+  std::vector<float> values_;            // (L, max_positions, K*E)
+  std::vector<float> x_, normed_;        // [D]
+  std::vector<float> qkv_, mixed_;       // [H*E + 2*K*E], [H*E]
+  std::vector<float> gate_up_, active_;  // [2F], [F]
+  std::vector<float> scores_;            // [max_positions]
+  std::vector<float> logits_;            // [V]
+};
+
+struct SamplingOptions {
+  double temperature = 1.0;      // 0: always the likeliest token
+  std::optional<int64_t> top_k;  // draw among the k likeliest only
+  uint64_t seed = 0;
+  std::optional<int32_t> stop_token;  // ends the text; not part of it
+};
+
+/// Up to `max_new_tokens` tokens that continue `prompt` (at least one token, each in [0, V)). The
+/// same arguments give the same tokens. InvalidArgument says what is wrong with them,
+/// FailedPrecondition that the model's logits are not finite.
+StatusOr<std::vector<int32_t>> generate(const ModelConfig& config, std::span<const float> params,
+                                        std::span<const int32_t> prompt, int64_t max_new_tokens,
+                                        const SamplingOptions& options);
+
+/// One token drawn from logits [V]; `draw` is uniform in [0, 1). Ties go to the smaller token.
+int32_t sample_token(std::span<const float> logits, const SamplingOptions& options, double draw);
+
+}  // namespace rubato

@@ -210,6 +210,25 @@ std::vector<double> widen(std::span<const float> values) {
   return std::vector<double>(values.begin(), values.end());
 }
 
+std::string disagreements(const Layout& layout, std::span<const float> got,
+                          std::span<const double> want, double relative, double floor) {
+  RUBATO_CHECK(got.size() == want.size() && layout.size() == static_cast<int64_t>(got.size()));
+  std::string lines;
+  for (const TensorSpec& tensor : layout.tensors()) {
+    double error = 0, size = 0;
+    for (int64_t i = tensor.offset; i < tensor.offset + tensor.size; ++i) {
+      const double difference = static_cast<double>(got[i]) - want[i];
+      error += difference * difference;
+      size += want[i] * want[i];
+    }
+    error = std::sqrt(error);
+    size = std::sqrt(size);
+    if (error <= relative * size + floor) continue;
+    lines += cat(tensor.name, ": |got - want| = ", error, ", |want| = ", size, "\n");
+  }
+  return lines;
+}
+
 std::vector<float> lively_params(const Layout& layout, uint64_t seed, double scale) {
   std::vector<float> params(static_cast<size_t>(layout.size()));
   Rng rng(seed, RngStream::kTest);

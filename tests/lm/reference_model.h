@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "rubato/base/layout.h"
@@ -53,6 +54,11 @@ struct AdamW {
 
 /// Single-precision values as doubles.
 std::vector<double> widen(std::span<const float> values);
+
+/// One line for every tensor of `layout` whose gradient `got` is off: |got - want| > relative *
+/// |want| + floor in the Euclidean norm, or not a number. Empty when all agree.
+std::string disagreements(const Layout& layout, std::span<const float> got,
+                          std::span<const double> want, double relative, double floor);
 
 /// Seeded parameters [P] that exercise every term: matrices normal with deviation `scale`, norms
 /// around 1. Initial parameters of a real model have gradients too small to tell errors from noise.

@@ -18,6 +18,10 @@ std::string byte_of_piece(const std::string& piece) {
   return std::string(1, static_cast<char>(digit(piece[3]) * 16 + digit(piece[4])));
 }
 
+size_t pair_bit(char a, char b) {
+  return static_cast<size_t>(static_cast<uint8_t>(a)) * 256 + static_cast<uint8_t>(b);
+}
+
 std::string with_spaces(std::string_view piece) {
   std::string text;
   for (size_t at; (at = piece.find(kSpaceMark)) != piece.npos;
@@ -25,19 +29,6 @@ std::string with_spaces(std::string_view piece) {
     text.append(piece.substr(0, at)).push_back(' ');
   }
   return text.append(piece);
-}
-
-/// A space behind something else, as in "a b": a cut in front of spaces would lose the piece.
-bool has_inner_space(const std::string& text) {
-  const size_t word = text.find_first_not_of(' ');
-  return word != text.npos && text.find(' ', word) != text.npos;
-}
-
-/// Where the word beginning at 0 ends: in front of the next run of spaces.
-size_t word_end(std::string_view text) {
-  const size_t word = text.find_first_not_of(' ');
-  if (word == text.npos) return text.size();
-  return std::min(text.size(), text.find(' ', word));
 }
 
 }  // namespace
@@ -55,7 +46,7 @@ Tokenizer::Tokenizer(std::string model, std::unique_ptr<SentencepieceModel> piec
     } else if (piece.kind != Kind::kControl) {
       text = with_spaces(piece.text);
       only_bytes_ = false;
-      cuts_at_spaces_ = cuts_at_spaces_ && !has_inner_space(text);
+      for (size_t i = 1; i < text.size(); ++i) joined_.set(pair_bit(text[i - 1], text[i]));
     }
     bytes_of_.push_back(std::move(text));
   }
@@ -157,7 +148,7 @@ Status Tokenizer::encode_run(std::string_view text, std::vector<int32_t>& out) c
   std::string error;
   while (!text.empty()) {
     size_t part = text.size();
-    if (cuts_at_spaces_ && part > kPart) part = kPart + word_end(text.substr(kPart));
+    if (part > kPart) part = next_cut(text, kPart);
     if (!pieces_->encode(text.substr(0, part), tokens, error)) {
       return absl::InternalError(cat("[tokenizer] sentencepiece says: ", error));
     }
@@ -165,6 +156,14 @@ Status Tokenizer::encode_run(std::string_view text, std::vector<int32_t>& out) c
     text.remove_prefix(part);
   }
   return absl::OkStatus();
+}
+
+size_t Tokenizer::next_cut(std::string_view text, size_t from) const {
+  for (size_t i = from + 1; i < text.size(); ++i) {
+    const bool within_character = (static_cast<uint8_t>(text[i]) & 0xC0) == 0x80;
+    if (!within_character && !joined_.test(pair_bit(text[i - 1], text[i]))) return i;
+  }
+  return text.size();
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> tokens) const {
@@ -179,12 +178,12 @@ const std::string& Tokenizer::bytes_of(int32_t token) const {
 }
 
 Status CachedEncoder::encode(std::string_view text, std::vector<int32_t>& out) {
-  if (tokenizer_.only_bytes_ || !tokenizer_.cuts_at_spaces_) return tokenizer_.encode(text, out);
+  if (tokenizer_.only_bytes_) return tokenizer_.encode(text, out);
   constexpr size_t kWordBytesMax = 64;
   constexpr size_t kWordsMax = 1 << 18;
   std::vector<int32_t> tokens;
   while (!text.empty()) {
-    const std::string_view word = text.substr(0, word_end(text));
+    const std::string_view word = text.substr(0, tokenizer_.next_cut(text, 0));
     text.remove_prefix(word.size());
     word_.assign(word);
     const auto known = words_.find(word_);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -56,13 +57,17 @@ class Tokenizer {
   Tokenizer(std::string model, std::unique_ptr<SentencepieceModel> pieces);
   Status check_usable() const;
   Status encode_run(std::string_view text, std::vector<int32_t>& out) const;
+  /// The first place behind `from` where `text` can be cut; its end when there is none.
+  size_t next_cut(std::string_view text, size_t from) const;
 
   std::string model_;
   std::unique_ptr<SentencepieceModel> pieces_;
   std::vector<std::string> bytes_of_;
   std::array<int32_t, 256> byte_token_{};
-  bool only_bytes_ = true;      // no piece but bytes and specials
-  bool cuts_at_spaces_ = true;  // no piece reaches over the beginning of a run of spaces
+  bool only_bytes_ = true;  // no piece but bytes and specials
+  /// Bit 256 * a + b: some piece holds byte b behind byte a. Where that is not so, text can be cut
+  /// without changing a token, since no merge ever reaches across.
+  std::bitset<65536> joined_;
 };
 
 /// Encodes a lot of text: the same tokens as Tokenizer::encode, several times faster, because the

@@ -85,7 +85,9 @@ HWY_INLINE float largest(const float* HWY_RESTRICT x, int64_t n) {
 /// neither overflows nor makes denormals. NaN stays NaN. Polynomial: Cephes expf (S. Moshier).
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V exp_of(D d, V x) {
-  // The bound comes first in Min and Max: x86 returns the second operand when one is NaN.
+  // The bound comes first in Min and Max: x86 returns the second operand when one is NaN. The
+  // portable target would return the number.
+  const V given = x;
   x = hn::Max(hn::Set(d, -87.3f), hn::Min(hn::Set(d, 88.0f), x));
   const hn::RebindToSigned<D> di;
   const V n = hn::Round(hn::Mul(x, hn::Set(d, 1.44269504088896341f)));
@@ -99,7 +101,9 @@ HWY_INLINE V exp_of(D d, V x) {
   p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
   p = hn::MulAdd(p, hn::Mul(r, r), hn::Add(r, hn::Set(d, 1.0f)));
   const auto exponent = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, n), hn::Set(di, 127)));
-  return hn::Mul(p, hn::BitCast(d, exponent));
+  const V result = hn::Mul(p, hn::BitCast(d, exponent));
+  if constexpr (HWY_TARGET == HWY_SCALAR) return hn::IfThenElse(hn::IsNaN(given), given, result);
+  return result;
 }
 
 /// 1 / (1 + exp(-x)).

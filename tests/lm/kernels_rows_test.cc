@@ -1,0 +1,169 @@
+// Every kernel against a plain loop in double, on every instruction set that this processor has:
+// the portable one must be as right as the fast one.
+#include <cmath>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <hwy/targets.h>
+
+#include "rubato/base/rng.h"
+#include "rubato/lm/kernels/rows.h"
+#include "rubato/lm/kernels/streams.h"
+
+namespace rubato::kernels {
+namespace {
+
+std::vector<float> normals(int64_t count, uint64_t key) {
+  std::vector<float> values(count);
+  Rng rng(11, RngStream::kTest, key);
+  for (float& value : values) value = static_cast<float>(rng.normal());
+  return values;
+}
+
+double at(const std::vector<float>& values, int64_t i) { return static_cast<double>(values[i]); }
+
+// Runs each test once per instruction set.
+class KernelRows : public ::testing::TestWithParam<int64_t> {
+ protected:
+  void SetUp() override {
+    if ((hwy::SupportedTargets() & GetParam()) == 0) FAIL() << "listed but not supported";
+    hwy::SetSupportedTargetsForTest(GetParam());
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+  void TearDown() override {
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+};
+
+std::vector<int64_t> targets() {
+  std::vector<int64_t> found;
+  for (int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
+    const int64_t target = left & -left;
+    // What targets.h compiles for this processor family.
+    if (target == HWY_AVX3 || target == HWY_AVX2 || target == HWY_STATIC_TARGET)
+      found.push_back(target);
+  }
+  return found;
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, KernelRows, ::testing::ValuesIn(targets()),
+                         [](const auto& named) { return hwy::TargetName(named.param); });
+
+TEST_P(KernelRows, RmsNormForwardAndBackward) {
+  for (int64_t width : {1, 7, 16, 100}) {
+    const int64_t rows = 3;
+    const auto x = normals(rows * width, 1), w = normals(width, 2), dy = normals(rows * width, 3);
+    std::vector<float> y(rows * width), inverse(rows), dx = normals(rows * width, 4);
+    std::vector<float> dw = normals(width, 5);
+    const std::vector<float> dx_before = dx;
+    std::vector<double> want_dw(dw.begin(), dw.end());
+    rms_norm_forward(rows, width, 1e-5f, x.data(), w.data(), y.data(), inverse.data());
+    rms_norm_backward(rows, width, dy.data(), x.data(), w.data(), inverse.data(), dx.data(),
+                      dw.data());
+    for (int64_t r = 0; r < rows; ++r) {
+      double squares = 0, along = 0;
+      for (int64_t i = 0; i < width; ++i) {
+        squares += at(x, r * width + i) * at(x, r * width + i);
+        along += at(dy, r * width + i) * at(w, i) * at(x, r * width + i);
+      }
+      const double inv = 1 / std::sqrt(squares / static_cast<double>(width) + 1e-5);
+      EXPECT_NEAR(inverse[r], inv, 1e-5 * inv);
+      for (int64_t i = 0; i < width; ++i) {
+        const int64_t at_i = r * width + i;
+        EXPECT_NEAR(y[at_i], at(x, at_i) * inv * at(w, i), 1e-5);
+        const double want =
+            at(dx_before, at_i) + inv * (at(dy, at_i) * at(w, i) - at(x, at_i) * inv * inv * along /
+                                                                       static_cast<double>(width));
+        EXPECT_NEAR(dx[at_i], want, 1e-4 * (1 + std::abs(want)));
+        want_dw[i] += at(dy, at_i) * at(x, at_i) * inv;
+      }
+    }
+    for (int64_t i = 0; i < width; ++i) EXPECT_NEAR(dw[i], want_dw[i], 1e-4);
+  }
+}
+
+TEST_P(KernelRows, SwigluForwardAndBackward) {
+  for (int64_t ffn : {1, 5, 16, 37}) {
+    const int64_t rows = 2;
+    auto gate_up = normals(rows * 2 * ffn, 1);
+    gate_up[0] = 200;  // far beyond where exp would overflow, both ways
+    gate_up[2 * ffn] = -200;
+    const auto dout = normals(rows * ffn, 2);
+    std::vector<float> out(rows * ffn), gradient = gate_up;
+    swiglu_forward(rows, ffn, gate_up.data(), out.data());
+    swiglu_backward(rows, ffn, dout.data(), gradient.data());
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t i = 0; i < ffn; ++i) {
+        const double g = at(gate_up, r * 2 * ffn + i), u = at(gate_up, r * 2 * ffn + ffn + i);
+        const double s = 1 / (1 + std::exp(-g)), dy = at(dout, r * ffn + i);
+        EXPECT_NEAR(out[r * ffn + i], g * s * u, 1e-5 * (1 + std::abs(g * s * u)));
+        const double dg = dy * u * s * (1 + g * (1 - s)), du = dy * g * s;
+        EXPECT_NEAR(gradient[r * 2 * ffn + i], dg, 1e-5 * (1 + std::abs(dg)));
+        EXPECT_NEAR(gradient[r * 2 * ffn + ffn + i], du, 1e-5 * (1 + std::abs(du)));
+      }
+    }
+  }
+}
+
+TEST_P(KernelRows, ExponentialsOfRowsWithStride) {
+  const int64_t stride = 70;
+  for (int64_t cols : {1, 3, 16, 33, 64}) {
+    auto tile = normals(2 * stride, 1);
+    for (float& value : tile) value *= 30;
+    const auto before = tile;
+    std::vector<float> max(2), sum(2);
+    exp_rows(2, cols, stride, tile.data(), max.data(), sum.data());
+    for (int64_t r = 0; r < 2; ++r) {
+      double want_max = at(before, r * stride), want_sum = 0;
+      for (int64_t i = 0; i < cols; ++i) want_max = std::max(want_max, at(before, r * stride + i));
+      for (int64_t i = 0; i < cols; ++i) {
+        // The difference as the kernel sees it; a bound of 4 units in the last place.
+        const float behind = before[r * stride + i] - static_cast<float>(want_max);
+        const double want = std::exp(static_cast<double>(behind));
+        EXPECT_NEAR(tile[r * stride + i], want, 5e-7 * want + 2e-38);
+        want_sum += want;
+      }
+      EXPECT_EQ(max[r], static_cast<float>(want_max));
+      EXPECT_NEAR(sum[r], want_sum, 1e-5 * want_sum);
+      for (int64_t i = cols; i < stride; ++i)
+        EXPECT_EQ(tile[r * stride + i], before[r * stride + i]);
+    }
+  }
+}
+
+TEST_P(KernelRows, ExponentialsKeepNotANumber) {
+  std::vector<float> tile(40, 1.0f);
+  tile[20] = NAN;
+  float max = 0, sum = 0;
+  exp_rows(1, 40, 40, tile.data(), &max, &sum);
+  EXPECT_TRUE(std::isnan(sum));
+}
+
+TEST_P(KernelRows, GatherScatterScaleAndSums) {
+  const int64_t width = 21;
+  const auto table = normals(5 * width, 1), values = normals(3 * width, 2);
+  const std::vector<int32_t> ids = {4, 0, 4};
+  std::vector<float> out(3 * width), added = table;
+  gather_rows(3, width, table.data(), ids.data(), out.data());
+  scatter_add_rows(3, width, values.data(), ids.data(), added.data());
+  for (int64_t i = 0; i < width; ++i) {
+    EXPECT_EQ(out[i], table[4 * width + i]);
+    EXPECT_EQ(out[width + i], table[i]);
+    EXPECT_EQ(added[i], table[i] + values[width + i]);
+    EXPECT_EQ(added[4 * width + i], table[4 * width + i] + values[i] + values[2 * width + i]);
+    EXPECT_EQ(added[2 * width + i], table[2 * width + i]);
+  }
+  const std::vector<float> factor = {2.0f, -1.0f, 0.5f};
+  scale_rows(3, width - 1, width, factor.data(), out.data());
+  EXPECT_EQ(out[width + 3], -table[3]);
+  EXPECT_EQ(out[width - 1], table[4 * width + width - 1]) << "beyond the columns";
+  double squares = 0;
+  for (int64_t i = 0; i < 5 * width; ++i) squares += at(table, i) * at(table, i);
+  EXPECT_NEAR(sum_of_squares(5 * width, table.data()), squares, 1e-5 * squares);
+  add_to(3 * width, values.data(), out.data());
+  EXPECT_EQ(out[width + 3], -table[3] + values[width + 3]);
+}
+
+}  // namespace
+}  // namespace rubato::kernels

@@ -25,7 +25,11 @@ std::string scientific(double value) {
   std::array<char, 32> buffer;
   const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value,
                                  std::chars_format::scientific, 1);
-  return std::string(buffer.data(), end.ptr);
+  std::string text(buffer.data(), end.ptr);
+  // 3.8e-4 says as much as 3.8e-04.
+  const size_t zero = text.find('e') + 2;
+  if (text[zero] == '0') text.erase(zero, 1);
+  return text;
 }
 
 std::string in_one_line(const std::vector<Field>& fields, int dropped) {
@@ -34,7 +38,7 @@ std::string in_one_line(const std::vector<Field>& fields, int dropped) {
     const bool drop = field.drop_first != 0 && field.drop_first <= dropped;
     if (!drop && !field.text.empty()) kept.push_back(field.text);
   }
-  return join(kept, "  ");
+  return join(kept, " ");
 }
 
 }  // namespace
@@ -46,20 +50,20 @@ std::string progress_line(const ProgressSnapshot& s) {
                            : 0;
   const std::vector<Field> fields = {
       {training ? s.method : "pretrain", 0},
-      {cat(grouped(s.steps_done), "/", grouped(s.steps_total)), 4},
-      {cat(fixed(100 * share, 0), "%"), 0},
+      {cat(grouped(s.steps_done), "/", grouped(s.steps_total)), 5},
+      {cat(fixed(100 * share, 0), "%"), 1},
       {cat("loss ", fixed(s.loss_nats, 3)), 0},
-      {s.bits_per_byte > 0 ? cat(fixed(s.bits_per_byte, 3), " bit/B") : "", 2},
-      {cat("lr ", scientific(s.lr)), 3},
+      {s.bits_per_byte > 0 ? cat(fixed(s.bits_per_byte, 3), " bpb") : "", 3},
+      {cat("lr ", scientific(s.lr)), 4},
       {cat(short_count(s.tokens_per_s), " tok/s"), 0},
-      {s.share_of_peak ? cat(fixed(100 * *s.share_of_peak, 0), "% peak") : "", 1},
+      {s.share_of_peak ? cat(fixed(100 * *s.share_of_peak, 0), "% peak") : "", 2},
       {training ? cat("stale ", fixed(s.staleness, 1)) : "", 0},
       {cat("ETA ", clock_time(s.eta_s)), 0}};
-  for (int dropped = 0;; ++dropped) {
+  for (int dropped = 0; dropped <= 5; ++dropped) {
     std::string line = in_one_line(fields, dropped);
     if (line.size() <= kProgressColumns) return line;
-    if (dropped == 4) return line.substr(0, kProgressColumns);
   }
+  return in_one_line(fields, 5).substr(0, kProgressColumns);
 }
 
 std::string eval_line(const EvalRecord& record) {

@@ -20,7 +20,7 @@ struct ProgressSnapshot {
   int64_t steps_done = 0;    // local steps of all workers together
   int64_t steps_total = 0;   // > 0
   double loss_nats = 0;      // training loss
-  double bits_per_byte = 0;  // 0 where the data has no bytes
+  double bits_per_byte = 0;  // shown as bpb; 0 where the data has no bytes
   double lr = 0;
   double tokens_per_s = 0;              // by the real clock
   std::optional<double> share_of_peak;  // of the processor's multiply-add limit, in [0, 1]
@@ -30,8 +30,8 @@ struct ProgressSnapshot {
 
 inline constexpr size_t kProgressColumns = 100;
 
-/// One line of at most kProgressColumns columns, without newline. Where it does not fit, fields are
-/// left out from the least important on: share of peak, bits per byte, lr.
+/// One line of at most kProgressColumns columns, without newline. Where it does not
+/// fit, fields are left out in this order: percent, share of peak, bits per byte, lr, steps.
 std::string progress_line(const ProgressSnapshot& snapshot);
 /// `  eval  step 800  loss 3.4120  perplexity 30.33  bits/byte 1.930  accuracy 31.2 %`.
 std::string eval_line(const EvalRecord& record);

@@ -62,9 +62,13 @@ std::string finding(const ReportRun& run) {
         cat(fixed(std::fabs(percent), 2), " % ", percent < 0 ? "below" : "above", " sync-diloco's");
   }
   if (std::isfinite(speedup)) {
-    text += cat("; the same number of tokens ", speedup >= 1
-                                                    ? cat(fixed(speedup, 2), " times sooner")
-                                                    : cat(fixed(1 / speedup, 2), " times later"));
+    text += "; the same number of tokens ";
+    if (std::fabs(speedup - 1) < 0.03) {
+      text += "in the same time";
+    } else {
+      text += cat(fixed(std::max(speedup, 1 / speedup), 2), " times ",
+                  speedup > 1 ? "sooner" : "later");
+    }
   }
   if (own.time_to_sync_loss_s && sync.time_to_sync_loss_s && *own.time_to_sync_loss_s > 0) {
     text += cat("; sync's final loss after ", fixed(*own.time_to_sync_loss_s, 0),
@@ -132,8 +136,8 @@ std::string timeline_section(const std::vector<ReportRun>& runs) {
       "height=\"12\" class=\"lost\"/></svg>lost</span></div>\n";
   const std::string drawings = timelines(runs);
   return section("Who trains, who waits",
-                 "The first rounds of every run on the same stretch of virtual time. Waiting is "
-                 "what asynchrony removes.",
+                 "The first rounds of every run on the same stretch of virtual time; on the right "
+                 "the share of the whole run that was spent waiting.",
                  drawings.empty() ? "" : cat(kLegend, scrolling(drawings)));
 }
 
@@ -187,8 +191,10 @@ std::string render_report(std::string_view title, std::span<const RunData> runs)
       grid(cat(figure("Loss against tokens", "What a token is worth under each method.",
                       loss_against_tokens(shown)),
                figure("Loss against virtual time",
-                      "A ring: first at or below sync-diloco's final loss + 0.005 nats.",
-                      loss_against_time(shown)),
+                      "What a second is worth: the waiting counts too.", loss_against_time(shown)),
+               figure("Training loss against tokens",
+                      "Mean over the arriving tasks; a jump upwards is an outer step too far.",
+                      training_loss_against_tokens(shown)),
                figure("Distance to sync-diloco at equal tokens", "Below the dashed line is better.",
                       gap_against_tokens(shown))),
            "plots");
@@ -199,7 +205,10 @@ std::string render_report(std::string_view title, std::span<const RunData> runs)
       escape_markup(title), "</title>\n<style>", kReportStyle, "</style>\n</head>\n<body>\n",
       kReportDefinitions, "<main>\n", heading(title, runs), findings(shown),
       html_table(shown, comparison_table(summaries)),
-      section("Validation loss", "Training tokens count all workers together.", losses),
+      section("Loss",
+              "Tokens count all workers together. A ring marks the first evaluation at or below "
+              "sync-diloco's final loss + 0.005 nats.",
+              losses),
       timeline_section(shown),
       section("Staleness",
               "Outer steps between a task's dispatch and the moment its update arrives; shares of "

@@ -48,10 +48,9 @@ std::optional<double> loss_top(const std::vector<PlotSeries>& series) {
   }
   if (losses.size() < 4) return std::nullopt;
   std::sort(losses.begin(), losses.end());
-  const double low = losses.front(), median = losses[losses.size() / 2];
-  const double top = low + 6 * (median - low);
-  if (!(top > low) || losses.back() <= top) return std::nullopt;
-  return top;
+  const double low = losses.front(), spread = losses[losses.size() / 2] - low;
+  if (!(spread > 0) || losses.back() <= low + 12 * spread) return std::nullopt;
+  return low + 8 * spread;
 }
 
 /// One series a run; the pretrained model, a single evaluation, becomes a guide.
@@ -69,6 +68,7 @@ LinePlot loss_plot(const std::vector<ReportRun>& runs, const XOf& x_of) {
       plot.series.push_back({run.label, run.colour, std::move(points)});
     }
   }
+  plot.x.low = 0;
   plot.y.title = "validation loss (nats)";
   plot.y.high = loss_top(plot.series);
   std::erase_if(plot.guides, [&](const PlotGuide& g) { return plot.y.high && g.y > *plot.y.high; });
@@ -122,6 +122,37 @@ std::string loss_against_tokens(const std::vector<ReportRun>& runs) {
   if (plot.series.empty()) return "";
   plot.words = "Validation loss against training tokens, one line per method";
   plot.x.title = "training tokens, all workers together";
+  return draw_lines(plot);
+}
+
+std::string training_loss_against_tokens(const std::vector<ReportRun>& runs) {
+  constexpr size_t kStretches = 100;
+  LinePlot plot;
+  for (const ReportRun& run : runs) {
+    std::vector<PlotPoint> points;
+    double tokens = 0, sum = 0, weight = 0;
+    const auto& updates = run.data->log.updates;
+    const size_t stretch = std::max<size_t>((updates.size() + kStretches - 1) / kStretches, 1);
+    for (size_t i = 0; i < updates.size(); ++i) {
+      const UpdateRecord& update = updates[i];
+      const auto count = static_cast<double>(update.tokens);
+      if (!update.has_verdict("rejected") && std::isfinite(update.train_loss_nats)) {
+        tokens += count;
+        sum += update.train_loss_nats * count;
+        weight += count;
+      }
+      if (((i + 1) % stretch == 0 || i + 1 == updates.size()) && weight > 0) {
+        points.push_back({tokens, sum / weight});
+        sum = weight = 0;
+      }
+    }
+    if (!points.empty()) plot.series.push_back({run.label, run.colour, std::move(points)});
+  }
+  if (plot.series.empty()) return "";
+  plot.words = "Training loss against training tokens, one line per method";
+  plot.x = {"training tokens, all workers together", false, 0, std::nullopt};
+  plot.y.title = "training loss (nats)";
+  plot.y.high = loss_top(plot.series);
   return draw_lines(plot);
 }
 
@@ -182,11 +213,12 @@ std::string timelines(const std::vector<ReportRun>& runs) {
   for (const ReportRun& run : runs) {
     const auto lanes = spans_by_worker(*run.data);
     if (lanes.empty()) continue;
-    const std::vector<WorkerTotals> totals = statistics_of(*run.data).per_worker();
+    const RunStatistics statistics = statistics_of(*run.data);
+    const std::vector<WorkerTotals> totals = statistics.per_worker();
     Timeline timeline;
     timeline.words = cat("Timeline of tasks of ", run.label, ", one lane per worker");
     timeline.title = run.label;
-    timeline.note_title = "waiting, whole run";
+    timeline.note_title = cat("waiting ", fixed(100 * (1 - statistics.utilisation()), 0), " %");
     timeline.colour = run.colour;
     timeline.begin_ns = begin;
     timeline.end_ns = begin + from_seconds(kTimelineTasks * to_seconds(longest));

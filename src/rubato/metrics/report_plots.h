@@ -22,6 +22,8 @@ struct ReportRun {
 std::vector<ReportRun> report_runs(std::span<const RunData> runs);
 
 std::string loss_against_tokens(const std::vector<ReportRun>& runs);
+/// Of the arriving tasks, averaged over some 100 stretches.
+std::string training_loss_against_tokens(const std::vector<ReportRun>& runs);
 /// Loss minus sync-diloco's at the same number of tokens.
 std::string gap_against_tokens(const std::vector<ReportRun>& runs);
 /// With a ring where a run first is at sync's final loss + 0.005 nats.

@@ -42,7 +42,8 @@ th, td { text-align: right; padding: .42rem .55rem; white-space: nowrap; }
 th { font-weight: 600; font-size: .85rem; vertical-align: bottom; border-bottom: 2px solid var(--rule); }
 th small { display: block; font-weight: 400; color: var(--soft); }
 td { border-bottom: 1px solid var(--rule); }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
+th:first-child, td:first-child { text-align: left; padding-left: 0;
+  position: sticky; left: 0; background: var(--ground); }
 td:first-child { font-weight: 600; }
 .chip { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .5em;
   background: currentColor; vertical-align: -.05em; }
@@ -56,11 +57,12 @@ figcaption { font-weight: 600; font-size: .95rem; margin: .8rem 0 .2rem; }
 figcaption small { display: block; font-weight: 400; color: var(--soft); font-size: .85rem; }
 svg { display: block; width: 100%; height: auto; }
 .legend svg { display: inline-block; }
-svg.wide { min-width: 640px; }
+svg.wide { min-width: 720px; }
 svg text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif;
   fill: var(--text); }
 svg .tick, svg .axis-title, svg .note { fill: var(--soft); font-size: 12px; }
 svg .strong { fill: var(--text); font-weight: 600; }
+.halo { paint-order: stroke; stroke: var(--ground); stroke-width: 4px; stroke-linejoin: round; }
 svg .label { fill: currentColor; font-weight: 600; }
 line.grid { stroke: var(--rule); stroke-width: 1; }
 line.axis { stroke: var(--soft); stroke-width: 1; }
@@ -95,6 +97,8 @@ footer { margin-top: 2.6rem; padding-top: .8rem; border-top: 1px solid var(--rul
   body { font-size: 15px; }
   main { padding: 1.2rem .8rem 2rem; }
   th, td { padding: .38rem .4rem; font-size: .88rem; }
+  svg.plot text { font-size: 15px; }
+  svg.plot .tick, svg.plot .axis-title, svg.plot .note { font-size: 14px; }
 }
 @media print {
   main { max-width: none; padding: 0; }

@@ -18,7 +18,7 @@ std::string percent(double share) { return cat(fixed(100 * share, 0), " %"); }
 }  // namespace
 
 std::string draw_histogram(const Histogram& histogram) {
-  constexpr double kWidth = 300, kHeight = 200, kLeft = 40, kTop = 30, kBottom = 40;
+  constexpr double kWidth = 300, kHeight = 200, kLeft = 48, kTop = 30, kBottom = 40;
   const size_t values = std::max({histogram.bins, histogram.counts.size(), size_t{1}});
   const size_t per_bar = (values + kMaxBars - 1) / kMaxBars;
   std::vector<int64_t> bars((values + per_bar - 1) / per_bar);
@@ -55,15 +55,16 @@ std::string draw_histogram(const Histogram& histogram) {
     const double x = kLeft + slot * ((histogram.mean + 0.5) / static_cast<double>(per_bar));
     svg.line(x, kTop, x, bottom, "guide");
     const bool left_side = x > (kLeft + right) / 2;
-    svg.text(x + (left_side ? -5 : 5), kTop + 10, cat("mean ", fixed(histogram.mean, 2)),
-             left_side ? TextAnchor::kEnd : TextAnchor::kStart, "note");
+    svg.text(x + (left_side ? -1 : 1) * (slot / 2 + 5), kTop + 10,
+             cat("mean ", fixed(histogram.mean, 2)),
+             left_side ? TextAnchor::kEnd : TextAnchor::kStart, "note halo");
   }
   svg.text((kLeft + right) / 2, kHeight - 6, histogram.x_title, TextAnchor::kMiddle, "axis-title");
   return std::move(svg).finish();
 }
 
 std::string draw_stacked_bars(const StackedBars& bars) {
-  constexpr double kWidth = 720, kLeft = 130, kRow = 30, kBar = 22;
+  constexpr double kWidth = 1060, kLeft = 140, kRow = 30, kBar = 24;
   Svg svg(kWidth, kRow * static_cast<double>(bars.bars.size()) + 4, bars.words, "wide");
   double top = 2;
   for (const StackedBar& bar : bars.bars) {

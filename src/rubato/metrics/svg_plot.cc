@@ -3,19 +3,20 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
+#include <utility>
 
 #include "rubato/base/text.h"
 #include "rubato/metrics/format.h"
 #include "rubato/metrics/svg.h"
+#include "rubato/metrics/svg_labels.h"
 
 namespace rubato {
 namespace {
 
 constexpr double kWidth = 540, kHeight = 330;
 constexpr double kLeft = 60, kTop = 14, kBottom = 46;
-constexpr double kCharWidth = 7.2;  // of the label font, on the safe side
-constexpr double kLabelHeight = 16;
+// A line that ends nearer to the right border than this has its name outside the frame.
+constexpr double kBorderReach = 40;
 constexpr size_t kDotsUpTo = 60;  // more points than this are a line without dots
 
 struct Scale {
@@ -30,7 +31,7 @@ struct Scale {
 };
 
 Scale make_scale(const PlotAxis& axis, const std::vector<double>& values, double from, double to,
-                 double padding) {
+                 double padding, double room_below) {
   double low = std::numeric_limits<double>::infinity(), high = -low;
   for (const double v : values) {
     low = std::min(low, v);
@@ -46,7 +47,7 @@ Scale make_scale(const PlotAxis& axis, const std::vector<double>& values, double
   if (!(scale.high - scale.low > 1e-12 * std::max(1.0, std::fabs(scale.high)))) {
     room = std::max(std::fabs(scale.high) * 0.1, 0.5);
   }
-  if (!axis.low) scale.low -= room;
+  if (!axis.low) scale.low -= room * room_below;
   if (!axis.high) scale.high += room;
   if (!(scale.high > scale.low)) scale.high = scale.low + 1;
   return scale;
@@ -86,24 +87,6 @@ std::vector<std::vector<PlotPoint>> cut_to_frame(const std::vector<PlotPoint>& l
   return pieces;
 }
 
-/// Moves label heights apart until they do not overlap, keeping their order, within the frame.
-void spread(std::vector<double>& heights, double top, double bottom) {
-  std::vector<size_t> order(heights.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return heights[a] < heights[b]; });
-  double floor = top;
-  for (const size_t i : order) {
-    heights[i] = std::max(heights[i], floor);
-    floor = heights[i] + kLabelHeight;
-  }
-  double ceiling = bottom;
-  for (auto it = order.rbegin(); it != order.rend(); ++it) {
-    heights[*it] = std::min(heights[*it], ceiling);
-    ceiling = heights[*it] - kLabelHeight;
-  }
-}
-
 void draw_axes(Svg& svg, const LinePlot& plot, const Scale& x, const Scale& y) {
   const std::vector<double> x_ticks = ticks_of(x, 5), y_ticks = ticks_of(y, 5);
   const std::vector<std::string> x_labels = tick_labels(x_ticks), y_labels = tick_labels(y_ticks);
@@ -120,75 +103,93 @@ void draw_axes(Svg& svg, const LinePlot& plot, const Scale& x, const Scale& y) {
   svg.vertical_text(14, (y.from + y.to) / 2, plot.y.title, "axis-title");
 }
 
-void draw_series(Svg& svg, const LinePlot& plot, const Scale& x, const Scale& y) {
-  std::vector<double> label_heights;
-  std::vector<const PlotSeries*> labelled;
-  std::vector<PlotPoint> ends;
-  for (const PlotSeries& series : plot.series) {
-    const std::string colour = cat("c", series.colour);
-    std::vector<PlotPoint> kept, line;
-    for (const PlotPoint& p : series.points) {
-      if (drawable(plot, p)) kept.push_back(p);
-    }
-    if (kept.empty()) continue;
-    kept = thin_out(kept, kMaxPlotPoints);
-    for (const PlotPoint& p : kept) line.push_back({x(p.x), y(p.y)});
-    for (const auto& piece : cut_to_frame(line, y.to, y.from)) {
-      svg.polyline(piece, cat("line ", colour, series.dashed ? " dashed" : ""));
-    }
-    const bool dots = !series.dashed && kept.size() <= kDotsUpTo;
-    for (size_t i = 0; i < kept.size(); ++i) {
-      const bool visible = line[i].y >= y.to && line[i].y <= y.from;
-      if (!visible || (!dots && i + 1 < kept.size())) continue;
-      svg.circle(line[i].x, line[i].y, i + 1 < kept.size() ? 1.8 : 3.2, cat("dot ", colour),
-                 cat(series.label, ": ", kept[i].y, " at ", kept[i].x));
-    }
-    ends.push_back({line.back().x, std::clamp(line.back().y, y.to, y.from)});
-    label_heights.push_back(ends.back().y);
-    labelled.push_back(&series);
+/// A line with its dots; returns its end inside the frame.
+PlotPoint draw_series(Svg& svg, const PlotSeries& series, const std::vector<PlotPoint>& values,
+                      const std::vector<PlotPoint>& line, const Scale& y) {
+  const std::string colour = cat("c", series.colour);
+  for (const auto& piece : cut_to_frame(line, y.to, y.from)) {
+    svg.polyline(piece, cat("line ", colour, series.dashed ? " dashed" : ""));
   }
-  spread(label_heights, y.to + 4, y.from);
-  for (size_t i = 0; i < labelled.size(); ++i) {
-    const std::string colour = cat("c", labelled[i]->colour);
-    // A label stands at the frame's right border; a thin line leads to it from where its line ends.
-    svg.polyline({{ends[i].x + 4, ends[i].y}, {x.to + 10, label_heights[i]}},
-                 cat("leader ", colour));
-    svg.text(x.to + 14, label_heights[i] + 4, labelled[i]->label, TextAnchor::kStart,
-             cat("label ", colour));
+  const bool dots = !series.dashed && line.size() <= kDotsUpTo;
+  for (size_t i = 0; i < line.size(); ++i) {
+    const bool last = i + 1 == line.size(), visible = line[i].y >= y.to && line[i].y <= y.from;
+    if (!visible || (!dots && !last)) continue;
+    svg.circle(line[i].x, line[i].y, last ? 3.2 : 1.8, cat("dot ", colour),
+               cat(series.label, ": ", values[i].y, " at ", values[i].x));
+  }
+  return {line.back().x, std::clamp(line.back().y, y.to, y.from)};
+}
+
+void draw_contents(Svg& svg, const LinePlot& plot, const Scale& x, const Scale& y) {
+  BorderLabels at_border;
+  FreePlaces places(x.from, y.to, x.to, y.from);
+  std::vector<std::pair<PlotPoint, const PlotSeries*>> inner_ends;
+  for (const PlotGuide& guide : plot.guides) {
+    svg.line(x.from, y(guide.y), x.to, y(guide.y), "guide");
+    at_border.add(guide.words, {x.to, y(guide.y)}, "c0");
+    places.avoid({{x.from, y(guide.y)}, {x.to, y(guide.y)}});
+  }
+  for (const PlotSeries& series : plot.series) {
+    std::vector<PlotPoint> values, line;
+    for (const PlotPoint& p : series.points) {
+      if (drawable(plot, p)) values.push_back(p);
+    }
+    if (values.empty()) continue;
+    values = thin_out(values, kMaxPlotPoints);
+    for (const PlotPoint& p : values) line.push_back({x(p.x), y(p.y)});
+    const PlotPoint end = draw_series(svg, series, values, line, y);
+    places.avoid(line);
+    if (end.x > x.to - kBorderReach) {
+      at_border.add(series.label, end, cat("c", series.colour));
+    } else {
+      inner_ends.push_back({end, &series});
+    }
+  }
+  at_border.draw(svg, x.to + 14, y.to + 4, y.from);
+  // From above downwards, so that names stand in the order of their lines.
+  std::stable_sort(inner_ends.begin(), inner_ends.end(),
+                   [](const auto& a, const auto& b) { return a.first.y < b.first.y; });
+  for (const auto& [end, series] : inner_ends) {
+    const PlotPoint at = places.place(series->label, end, FreePlaces::Side::kRight);
+    if (at.x > end.x) {
+      svg.polyline({{end.x + 4, end.y}, {at.x - 3, at.y}}, cat("leader c", series->colour));
+    }
+    svg.text(at.x, at.y + 4, series->label, TextAnchor::kStart,
+             cat("label halo c", series->colour));
+  }
+  for (const PlotMark& mark : plot.marks) {
+    const PlotPoint ring{x(mark.at.x), y(mark.at.y)};
+    svg.circle(ring.x, ring.y, 5.5, cat("ring c", mark.colour), mark.words);
+    const PlotPoint at = places.place(mark.words, ring, FreePlaces::Side::kBelowLeft);
+    svg.text(at.x, at.y + 4, mark.words, TextAnchor::kStart, cat("label halo c", mark.colour));
   }
 }
 
 }  // namespace
 
 std::string draw_lines(const LinePlot& plot) {
-  size_t longest = 0;
+  double widest = 0;
   std::vector<double> xs, ys;
   for (const PlotSeries& series : plot.series) {
-    longest = std::max(longest, series.label.size());
+    widest = std::max(widest, label_width(series.label));
     for (const PlotPoint& p : series.points) {
       if (!drawable(plot, p)) continue;
       xs.push_back(p.x);
       ys.push_back(p.y);
     }
   }
-  for (const PlotGuide& guide : plot.guides) ys.push_back(guide.y);
-  const double right =
-      kWidth - 18 - kCharWidth * static_cast<double>(std::min<size_t>(longest, 24));
-  const Scale x = make_scale(plot.x, xs, kLeft, right, 0);
-  const Scale y = make_scale(plot.y, ys, kHeight - kBottom, kTop, 0.05);
+  for (const PlotGuide& guide : plot.guides) {
+    widest = std::max(widest, label_width(guide.words));
+    ys.push_back(guide.y);
+  }
+  const double right = kWidth - 16 - std::min(widest, kWidth / 2.5);
+  const Scale x = make_scale(plot.x, xs, kLeft, right, 0, 1);
+  // Marks have their words below the lines.
+  const Scale y =
+      make_scale(plot.y, ys, kHeight - kBottom, kTop, 0.05, plot.marks.empty() ? 1 : 3.2);
   Svg svg(kWidth, kHeight, plot.words, "plot");
   draw_axes(svg, plot, x, y);
-  for (const PlotGuide& guide : plot.guides) {
-    svg.line(x.from, y(guide.y), x.to, y(guide.y), "guide");
-    svg.text(x.to - 4, y(guide.y) - 6, guide.words, TextAnchor::kEnd, "note");
-  }
-  draw_series(svg, plot, x, y);
-  for (const PlotMark& mark : plot.marks) {
-    const std::string colour = cat("c", mark.colour);
-    svg.circle(x(mark.at.x), y(mark.at.y), 5.5, cat("ring ", colour), mark.words);
-    svg.text(x(mark.at.x), y(mark.at.y) + 20, mark.words, TextAnchor::kMiddle,
-             cat("label ", colour));
-  }
+  draw_contents(svg, plot, x, y);
   return std::move(svg).finish();
 }
 

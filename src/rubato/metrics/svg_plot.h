@@ -22,7 +22,7 @@ struct PlotSeries {
   bool dashed = false;
 };
 
-/// A dashed horizontal line with words above its left end.
+/// A dashed horizontal line, named at its right end.
 struct PlotGuide {
   double y = 0;
   std::string words;
@@ -32,7 +32,7 @@ struct PlotGuide {
 struct PlotMark {
   PlotPoint at;
   int colour = 0;
-  std::string words;  // written below the ring
+  std::string words;  // written near the ring
 };
 
 struct LinePlot {

@@ -50,10 +50,10 @@ class IncrementalDecoder {
 };
 
 struct SamplingOptions {
-  double temperature = 1.0;      // 0: always the likeliest token
-  std::optional<int64_t> top_k;  // draw among the k likeliest only
+  double temperature = 1.0;           // 0: always the likeliest token
+  std::optional<int64_t> top_k = {};  // draw among the k likeliest only
   uint64_t seed = 0;
-  std::optional<int32_t> stop_token;  // ends the text; not part of it
+  std::optional<int32_t> stop_token = {};  // ends the text; not part of it
 };
 
 /// Up to `max_new_tokens` tokens that continue `prompt` (at least one token, each in [0, V)). The

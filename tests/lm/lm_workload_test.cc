@@ -1,0 +1,186 @@
+// The language model over prepared text, as the rest of the program sees it.
+#include "rubato/lm/lm_workload.h"
+
+#include <cmath>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "rubato/base/rng.h"
+#include "rubato/lm/score.h"
+#include "rubato/store/memory_file_system.h"
+#include "rubato/text/prepare.h"
+#include "rubato/trainer/inner_optimizer.h"
+
+namespace rubato {
+namespace {
+
+constexpr int64_t kLength = 24;
+
+// Lines of a few made-up words: something to learn in a few steps.
+std::string documents(int64_t count) {
+  const std::vector<std::string> words = {"slow", "quick", "andante", "time", "steals", "gives"};
+  Rng rng(1, RngStream::kTest);
+  std::string text;
+  for (int64_t i = 0; i < count; ++i) {
+    text += "{\"text\": \"";
+    for (int j = 0; j < 30; ++j) text += words[rng.below(words.size())] + " ";
+    text += "\"}\n";
+  }
+  return text;
+}
+
+std::shared_ptr<const TokenDataset> dataset(int64_t shards = 2, double validation = 0.2) {
+  static MemoryFileSystem files;
+  const std::string out = cat("/out", shards, "-", validation);
+  if (!files.exists(out)) {
+    RUBATO_CHECK(files.make_directories("/in").ok());
+    RUBATO_CHECK(files.replace_file("/in/text.jsonl", documents(60)).ok());
+    PrepareOptions options;
+    options.inputs = {"/in/text.jsonl"};
+    options.out_dir = out;
+    options.shards = shards;
+    options.validation_fraction = validation;
+    const auto summary = prepare_text(files, options);
+    RUBATO_CHECK(summary.ok(), std::string(summary.status().message()));
+  }
+  return TokenDataset::open(files, out).value();
+}
+
+ModelConfig model() {
+  return {.layers = 2,
+          .width = 32,
+          .heads = 2,
+          .kv_heads = 1,
+          .head_dim = 16,
+          .ffn = 48,
+          .vocab = dataset()->vocab_size()};
+}
+
+std::shared_ptr<const InnerOptimizer> adamw() {
+  const InnerEntry* entry =
+      find_entry<InnerEntry>("test", "inner optimizer", inner_entries(), "adamw").value();
+  return entry->make(Options::resolve("test", entry->options, {}).value()).value();
+}
+
+StatusOr<std::unique_ptr<LmWorkload>> make(ModelConfig config = model(),
+                                           std::shared_ptr<const TokenDataset> text = dataset(),
+                                           int64_t length = kLength) {
+  return LmWorkload::make(config, std::move(text),
+                          {.sequence_length = length, .optimizer = adamw()});
+}
+
+TEST(LmWorkload, CountsSequencesOfShards) {
+  const auto workload = make().value();
+  const auto text = dataset();
+  const std::vector<int64_t> sequences = workload->shard_sequences();
+  ASSERT_EQ(sequences.size(), 2u);
+  for (int64_t i = 0; i < 2; ++i) {
+    EXPECT_GT(sequences[i], 10);
+    EXPECT_EQ(sequences[i], (text->shard_tokens(ShardId(i)) - 1) / kLength);
+  }
+  EXPECT_EQ(workload->tokens_per_sequence(), kLength);
+  EXPECT_GT(workload->flops_per_token(), 6.0 * 32 * 100);
+}
+
+TEST(LmWorkload, TrainsAndEvaluatesToTheSameBitsForAnyThreads) {
+  const auto workload = make().value();
+  const int64_t size = workload->layout().size();
+  std::vector<float> reference;
+  EvalResult reference_eval;
+  for (int threads : {1, 2, 3}) {
+    std::vector<float> params(size);
+    workload->initialise(7, params);
+    InnerState state = workload->optimizer().make_state(size);
+    const EvalResult before = workload->evaluate(params, threads).value();
+    EXPECT_NEAR(before.loss_nats, std::log(static_cast<double>(model().vocab)), 0.2);
+    const auto trainer = workload->make_trainer(6, threads).value();
+    for (int64_t step = 0; step < 25; ++step) {
+      std::vector<SequenceRef> batch;
+      for (int64_t i = 0; i < 5; ++i) batch.push_back({ShardId(i % 2), (step * 5 + i) % 40});
+      const StepResult result = trainer->step(params, state, batch, 1e-2, threads);
+      ASSERT_TRUE(std::isfinite(result.loss));
+      EXPECT_EQ(result.tokens, 5 * kLength);
+    }
+    EXPECT_EQ(state.steps, 25);
+    const EvalResult after = workload->evaluate(params, threads).value();
+    EXPECT_LT(after.loss_nats, before.loss_nats - 1.5);
+    const auto text = dataset();
+    EXPECT_NEAR(after.bits_per_byte,
+                after.loss_nats / std::log(2.0) * static_cast<double>(text->validation_tokens()) /
+                    static_cast<double>(text->validation_bytes()),
+                1e-9);
+    if (threads == 1) {
+      reference = params;
+      reference_eval = after;
+    }
+    EXPECT_EQ(params, reference);
+    EXPECT_EQ(after.loss_nats, reference_eval.loss_nats);
+  }
+}
+
+TEST(LmWorkload, RefusesAVocabularyThatIsNotTheTexts) {
+  ModelConfig config = model();
+  config.vocab = 300;
+  const Status status = make(config).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  const std::string message(status.message());
+  EXPECT_NE(message.find("got 300, want 259"), std::string::npos) << message;
+}
+
+TEST(LmWorkload, RefusesAShardWithoutASequence) {
+  const Status status = make(model(), dataset(), 1 << 20).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(std::string(status.message()).find("shard"), std::string::npos);
+}
+
+TEST(LmWorkload, EvaluationWithoutValidationTextIsAnError) {
+  const auto workload = make(model(), dataset(2, 0.0)).value();
+  const std::vector<float> params(workload->layout().size());
+  EXPECT_EQ(workload->evaluate(params, 1).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(LmWorkload, RefusesATrainerThatDoesNotFit) {
+  const auto workload = make().value();
+  const int64_t batch = int64_t{1} << 40;
+  EXPECT_EQ(workload->make_trainer(batch, 1).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST(LmWorkload, ForecastCoversTheEngineAndTheWorker) {
+  const int64_t forecast = predict_memory_bytes(model(), kLength, 8, 2, 2, 2);
+  const int64_t engine = Engine::memory_bytes(
+      {.model = model(), .sequence_length = kLength, .max_batch = 8, .lanes = 2, .threads = 2});
+  EXPECT_GE(forecast, engine + 3 * 4 * model_layout(model()).size());
+  EXPECT_GT(predict_memory_bytes(model(), kLength, 8, 4, 2, 2), forecast);
+}
+
+TEST(ScoreTokens, IsTheMeanOverEveryTokenButTheFirst) {
+  const ModelConfig config = model();
+  const Layout layout = model_layout(config);
+  std::vector<float> params(layout.size());
+  initialise_model(config, layout, 3, params);
+  std::vector<int32_t> tokens(2 * kLength + 8);
+  Rng rng(4, RngStream::kTest);
+  for (int32_t& token : tokens) token = static_cast<int32_t>(rng.below(200));
+  const EvalResult got = score_tokens(config, params, tokens, kLength, 2).value();
+  EXPECT_EQ(got.tokens, 2 * kLength + 7);
+  double sum = 0;
+  for (const auto& [begin, length] :
+       {std::pair<int64_t, int64_t>{0, kLength}, {kLength, kLength}, {2 * kLength, 7}}) {
+    const auto engine =
+        Engine::make({.model = config, .sequence_length = length, .backward = false}).value();
+    engine->add_losses(params, std::span(tokens).subspan(begin, length + 1), 1, sum);
+  }
+  EXPECT_NEAR(got.loss_nats, sum / static_cast<double>(got.tokens), 1e-12);
+  EXPECT_EQ(score_tokens(config, params, tokens, kLength, 1).value().loss_nats, got.loss_nats);
+  EXPECT_EQ(score_tokens(config, params, std::span(tokens).first(1), kLength, 1).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  tokens[5] = 5000;
+  EXPECT_EQ(score_tokens(config, params, tokens, kLength, 1).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace rubato

@@ -97,8 +97,8 @@ footer { margin-top: 2.6rem; padding-top: .8rem; border-top: 1px solid var(--rul
   body { font-size: 15px; }
   main { padding: 1.2rem .8rem 2rem; }
   th, td { padding: .38rem .4rem; font-size: .88rem; }
-  svg.plot text { font-size: 15px; }
   svg.plot .tick, svg.plot .axis-title, svg.plot .note { font-size: 14px; }
+  .plots.small { grid-template-columns: 1fr 1fr; gap: .6rem; }
 }
 @media print {
   main { max-width: none; padding: 0; }

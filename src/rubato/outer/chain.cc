@@ -6,6 +6,7 @@
 
 #include "rubato/base/flat_ops.h"
 #include "rubato/base/float_env.h"
+#include "rubato/base/multiversion.h"
 
 namespace rubato {
 namespace {
@@ -13,6 +14,24 @@ namespace {
 // 256 KiB of delta per parallel job: handing a job over costs microseconds, the job tens of them.
 constexpr int64_t kJobFloats = 16 * kBlockFloats;
 constexpr std::string_view kWho = "outer chain";
+
+// Thirty-two partial sums in fixed order: every version of the function gives the same bits.
+RUBATO_MULTIVERSION double square_sum(const float* x, int64_t n) {
+  double lanes[32] = {};
+  int64_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    for (int64_t lane = 0; lane < 32; ++lane) {
+      const auto value = static_cast<double>(x[i + lane]);
+      lanes[lane] += value * value;
+    }
+  }
+  for (int64_t lane = 0; i < n; ++i, ++lane) {
+    lanes[lane] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  }
+  double sum = 0;
+  for (double lane : lanes) sum += lane;
+  return sum;
+}
 
 StatusOr<std::unique_ptr<OuterStage>> make_stage(const ChainSpec& spec, const std::string& name,
                                                  StageKind kind, const OuterContext& context,
@@ -146,8 +165,7 @@ void OuterChain::for_each_piece(ThreadPool* pool, const Body& body) const {
 
 double OuterChain::measure_norm(std::span<const float> delta, ThreadPool* pool) {
   for_each_piece(pool, [&](int64_t i) {
-    const auto block = delta.subspan(pieces_[i].offset, pieces_[i].size);
-    square_sums_[i] = dot(block, block);
+    square_sums_[i] = square_sum(delta.data() + pieces_[i].offset, pieces_[i].size);
   });
   double sum = 0;
   for (double square_sum : square_sums_) sum += square_sum;
@@ -174,16 +192,19 @@ Verdict OuterChain::apply(std::span<const float> delta, std::span<const float> b
   if (needs_.delta_norm) measured.delta_norm = measure_norm(delta, pool);
   const size_t reached = plan_stages(measured);
   for_each_piece(pool, [&](int64_t i) {
-    alignas(64) float scratch[kBlockFloats];
+    alignas(64) float scratch[kRuleBlockFloats];
     const Piece& piece = pieces_[i];
-    Block block{.offset = piece.offset,
-                .size = piece.size,
-                .tensor = piece.tensor,
-                .theta = theta.data() + piece.offset,
-                .g = delta.data() + piece.offset,
-                .scratch = scratch,
-                .base = needs_.task_base ? base.data() + piece.offset : nullptr};
-    for (size_t s = 0; s < reached; ++s) stages_[s].stage->apply(block, plans_[s]);
+    const int64_t end = piece.offset + piece.size;
+    for (int64_t offset = piece.offset; offset < end; offset += kRuleBlockFloats) {
+      Block block{.offset = offset,
+                  .size = std::min(kRuleBlockFloats, end - offset),
+                  .tensor = piece.tensor,
+                  .theta = theta.data() + offset,
+                  .g = delta.data() + offset,
+                  .scratch = scratch,
+                  .base = needs_.task_base ? base.data() + offset : nullptr};
+      for (size_t s = 0; s < reached; ++s) stages_[s].stage->apply(block, plans_[s]);
+    }
   });
   return plans_[reached - 1].hold ? Verdict::kHold : Verdict::kPass;
 }

@@ -53,7 +53,7 @@ class OuterChain {
     std::string name;
     std::unique_ptr<OuterStage> stage;
   };
-  struct Piece {  // a block of the flat buffer that lies within one tensor
+  struct Piece {  // up to kBlockFloats of the flat buffer, within one tensor
     int64_t tensor, offset, size;
   };
   OuterChain(std::vector<Stage> stages, const Layout& layout);

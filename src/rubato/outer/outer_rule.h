@@ -49,11 +49,17 @@ struct StagePlan {
   double a = 0, b = 0, c = 0;
 };
 
+/// Floats of a block, 1 KiB: all its arrays sit in the first-level cache whatever the chain, and
+/// the processor fetches the next block's memory while it finishes this one. Measured: a link in
+/// front of a terminal rule runs at 0.7 of the memory's speed with blocks of 16 KiB, at 0.9 with
+/// these.
+inline constexpr int64_t kRuleBlockFloats = 256;
+
 /// A piece of one tensor while it is hot. All pointers have `size` floats and start at `offset` of
 /// the flat buffer.
 struct Block {
   int64_t offset = 0;
-  int64_t size = 0;             // <= kBlockFloats
+  int64_t size = 0;             // <= kRuleBlockFloats
   int64_t tensor = 0;           // index into the layout
   float* theta = nullptr;       // the model; a terminal rule moves it
   const float* g = nullptr;     // the pseudo-gradient as the links have left it: the delta itself,

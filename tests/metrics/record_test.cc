@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "rubato/base/rng.h"
+
 namespace rubato {
 namespace {
 
@@ -160,6 +162,44 @@ TEST(Record, UnknownKeysOfANewerProgramAreLeftAlone) {
   RecordLog log;
   EXPECT_TRUE(read_records("test", object.dump() + "\n", log).ok());
   EXPECT_EQ(log.evals.size(), 1u);
+}
+
+TEST(Record, DamagedLogsAreAnErrorOrRecordsAndNothingElse) {
+  const std::string good = to_line(sample_eval()) + "\n" + to_line(sample_update()) + "\n" +
+                           to_line(TaskSpan()) + "\n" + to_line(EventRecord{1, "x"}) + "\n";
+  Rng rng(3, RngStream::kTest);
+  int errors = 0;
+  for (int i = 0; i < 5000; ++i) {
+    std::string text = good;
+    for (uint64_t edits = 1 + rng.below(3); edits > 0; --edits) {
+      const size_t at = rng.below(text.size());
+      switch (rng.below(3)) {
+        case 0:
+          text[at] = static_cast<char>(rng.below(256));
+          break;
+        case 1:
+          text.erase(at, 1 + rng.below(20));
+          break;
+        default:
+          text.insert(at, text.substr(rng.below(text.size()), rng.below(30)));
+      }
+      if (text.empty()) text = "x";
+    }
+    RecordLog log;
+    const Status status = read_records("log", text, log);
+    errors += status.ok() ? 0 : 1;
+    EXPECT_TRUE(status.ok() || status.message().substr(0, 11) == "[log] line ") << status;
+    EXPECT_LE(log.evals.size() + log.updates.size() + log.spans.size() + log.events.size(), 8u);
+  }
+  EXPECT_GT(errors, 3000);
+}
+
+TEST(Record, CountsThatWouldBecomeHugeArraysAreRefused) {
+  UpdateRecord record = sample_update();
+  record.staleness = int64_t{1} << 60;
+  RecordLog log;
+  EXPECT_EQ(read_records("log", to_line(record) + "\n", log).message(),
+            "[log] line 1: staleness: got 1152921504606846976, want 0 .. 1000000");
 }
 
 TEST(Record, VerdictWordIgnoresTheReason) {

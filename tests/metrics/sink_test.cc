@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "rubato/store/memory_file_system.h"
 #include "rubato/store/posix_file_system.h"
 
 namespace rubato {
@@ -100,14 +101,51 @@ TEST(JsonlSink, MissingDirectoryIsAnError) {
             std::string::npos);
 }
 
-TEST(JsonlSink, FullDiskIsReportedAtEveryFlush) {
-  const std::string directory = fresh_directory("full");
-  std::filesystem::create_symlink("/dev/full", metrics_path(directory));
-  auto sink = JsonlSink::open(disk(), directory);
+TEST(JsonlSink, FullDiskIsReportedAtEveryFlushAndLeavesOneTornLineAtMost) {
+  const std::string one_line = to_line(update(1)) + "\n";
+  for (int64_t room = 0; room < static_cast<int64_t>(2 * one_line.size()); room += 7) {
+    MemoryFileSystem files;
+    ASSERT_TRUE(files.make_directories("/run").ok());
+    auto sink = JsonlSink::open(files, "/run");
+    ASSERT_TRUE(sink.ok()) << sink.status();
+    files.fill_after(room);
+    sink->on_update(update(1));
+    sink->on_update(update(2));
+    EXPECT_EQ(sink->flush().code(), absl::StatusCode::kResourceExhausted);
+    files.fill_after(1 << 20);  // room again: nothing may follow the torn line
+    sink->on_update(update(3));
+    EXPECT_EQ(sink->flush().code(), absl::StatusCode::kResourceExhausted);
+    RecordLog log;
+    const auto text = files.read_file(metrics_path("/run"));
+    ASSERT_TRUE(text.ok());
+    EXPECT_TRUE(read_records("log", *text, log).ok()) << *text;
+    EXPECT_LE(log.updates.size(), 1u);
+  }
+}
+
+TEST(JsonlSink, NotedOffsetSurvivesAPowerCut) {
+  MemoryFileSystem files;
+  ASSERT_TRUE(files.make_directories("/run").ok());
+  JsonlOffset noted;
+  {
+    auto sink = JsonlSink::open(files, "/run");
+    ASSERT_TRUE(sink.ok());
+    sink->on_update(update(1));
+    sink->on_span({});
+    const auto offset = sink->offset();
+    ASSERT_TRUE(offset.ok()) << offset.status();
+    noted = *offset;
+    sink->on_update(update(2));
+    ASSERT_TRUE(sink->flush().ok());
+    files.cut_power_after(0);
+  }
+  files.restart(CrashKeeps::kNothing);
+  auto sink = JsonlSink::open(files, "/run");
   ASSERT_TRUE(sink.ok()) << sink.status();
-  sink->on_eval(eval(1));
-  EXPECT_EQ(sink->flush().code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(sink->flush().code(), absl::StatusCode::kResourceExhausted);
+  ASSERT_TRUE(sink->truncate_to(noted).ok());
+  const auto text = files.read_file(metrics_path("/run"));
+  ASSERT_TRUE(text.ok());
+  EXPECT_EQ(*text, to_line(update(1)) + "\n");
 }
 
 TEST(TeeSink, HandsEverythingToAll) {

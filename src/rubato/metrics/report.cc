@@ -157,14 +157,18 @@ std::string worker_legend(const std::vector<ReportRun>& runs) {
 }
 
 std::string recipes(const std::vector<ReportRun>& runs) {
-  std::string out;
-  std::set<std::string> shown;
+  std::vector<const ReportRun*> different;
+  std::set<std::string> seen;
   for (const ReportRun& run : runs) {
-    const std::string& recipe = run.data->recipe;
-    if (recipe.empty() || !shown.insert(recipe).second) continue;
-    out += cat("<details><summary>Recipe", runs.size() == 1 ? "" : " of ",
-               runs.size() == 1 ? "" : escape_markup(run.label), "</summary>\n<pre>",
-               escape_markup(recipe), "</pre></details>\n");
+    if (!run.data->recipe.empty() && seen.insert(run.data->recipe).second) {
+      different.push_back(&run);
+    }
+  }
+  std::string out;
+  for (const ReportRun* run : different) {
+    const std::string whose = different.size() == 1 ? "" : cat(" of ", escape_markup(run->label));
+    out += cat("<details><summary>Recipe", whose, "</summary>\n<pre>",
+               escape_markup(run->data->recipe), "</pre></details>\n");
   }
   return out;
 }
@@ -215,7 +219,7 @@ std::string render_report(std::string_view title, std::span<const RunData> runs)
               "all updates.",
               grid(staleness_histograms(shown), "plots small")),
       section("Who contributed what", "Share of the local steps that each worker did.",
-              shares.empty() ? "" : cat(worker_legend(shown), scrolling(shares))),
+              shares.empty() ? "" : cat(worker_legend(shown), grid(shares, "plots"))),
       recipes(shown), provenance(runs), "</main>\n</body>\n</html>\n");
 }
 

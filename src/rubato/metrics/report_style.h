@@ -50,7 +50,7 @@ td:first-child { font-weight: 600; }
 td .name, .legend .name { color: var(--text); }
 .legend { font-size: .9rem; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; margin: .4rem 0; }
 .legend svg { width: 26px; height: 14px; margin-right: .45em; vertical-align: -2px; }
-.plots { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); }
+.plots { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 430px), 1fr)); }
 .plots.small { grid-template-columns: repeat(auto-fill, minmax(min(100%, 250px), 1fr)); }
 figure { margin: 0; }
 figcaption { font-weight: 600; font-size: .95rem; margin: .8rem 0 .2rem; }

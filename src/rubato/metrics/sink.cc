@@ -71,6 +71,11 @@ Status JsonlSink::flush() {
 
 StatusOr<JsonlOffset> JsonlSink::offset() {
   RUBATO_RETURN_IF_ERROR(flush());
+  // A checkpoint is durable; were these files not, a power cut would leave them shorter than it
+  // says, and the run could not be resumed.
+  RUBATO_RETURN_IF_ERROR(metrics_.file->sync());
+  RUBATO_RETURN_IF_ERROR(events_.file->sync());
+  RUBATO_RETURN_IF_ERROR(files_->sync_directory(parent_path(metrics_.path)));
   return JsonlOffset{metrics_.bytes, events_.bytes};
 }
 

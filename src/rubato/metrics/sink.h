@@ -78,7 +78,8 @@ class JsonlSink final : public MetricsSink {
   void on_event(const EventRecord& event) override;
   Status flush() override;
 
-  /// Flushes and tells how long the files are: what a resumed run truncates to.
+  /// How long the files are, after what was recorded so far is on the disk to survive a crash: what
+  /// a checkpoint notes and a resumed run truncates to.
   StatusOr<JsonlOffset> offset();
   /// Forgets everything behind `offset`; DataLoss when a file is shorter than that.
   Status truncate_to(const JsonlOffset& offset);

@@ -64,8 +64,8 @@ std::string draw_histogram(const Histogram& histogram) {
 }
 
 std::string draw_stacked_bars(const StackedBars& bars) {
-  constexpr double kWidth = 1060, kLeft = 140, kRow = 30, kBar = 24;
-  Svg svg(kWidth, kRow * static_cast<double>(bars.bars.size()) + 4, bars.words, "wide");
+  constexpr double kWidth = 540, kLeft = 130, kRow = 30, kBar = 24;
+  Svg svg(kWidth, kRow * static_cast<double>(bars.bars.size()) + 4, bars.words, "plot");
   double top = 2;
   for (const StackedBar& bar : bars.bars) {
     svg.text(kLeft - 10, top + kBar / 2 + 5, bar.label, TextAnchor::kEnd,
@@ -77,7 +77,7 @@ std::string draw_stacked_bars(const StackedBars& bars) {
       const int part_class = static_cast<int>(i) % kPartClasses;
       svg.rect(left, top, width, kBar, cat("part p", part_class),
                cat(bar.label, ", ", bars.part_name, " ", i, ": ", percent(share)));
-      if (width > 44) {
+      if (width > 38) {
         svg.text(left + width / 2, top + kBar / 2 + 5, percent(share), TextAnchor::kMiddle,
                  cat("inside i", part_class));
       }

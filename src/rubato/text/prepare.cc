@@ -1,12 +1,12 @@
 #include "rubato/text/prepare.h"
 
 #include <algorithm>
-#include <filesystem>
 
 #include "rubato/base/digest.h"
 #include "rubato/store/posix_file_system.h"
 #include "rubato/text/document_reader.h"
 #include "rubato/text/document_split.h"
+#include "rubato/text/prepare_options.h"
 #include "rubato/text/shard_writer.h"
 #include "rubato/text/text_sample.h"
 #include "rubato/text/token_dataset.h"
@@ -16,12 +16,11 @@ namespace rubato {
 
 namespace {
 
-/// [bytes] of text the tokenizer learns from, at most: enough for the merges of small vocabularies
-/// to settle (docs/formats.md has the figures), and about 8 s of training.
-constexpr int64_t kSampleBytes = int64_t{8} << 20;
-
-/// 256 bytes, 3 specials and one piece to learn, up to more than any model here could use.
-constexpr int64_t kVocabMin = 260, kVocabMax = 1'000'000;
+/// [bytes] of text a tokenizer of so many pieces learns from, at most: pieces then differ little
+/// from those of all the text (docs/formats.md has figures), and training takes about 0.6 s a MiB.
+int64_t sample_bytes(int64_t vocab) {
+  return std::clamp(vocab * 2048, int64_t{4} << 20, int64_t{20} << 20);
+}
 
 /// What the first reading finds out.
 struct TextFacts {
@@ -30,70 +29,6 @@ struct TextFacts {
   int64_t bytes = 0;
   std::string digest;
 };
-
-/// Short and unique names of the sources, for shards: last parts of their paths without the endings
-/// of text files.
-std::vector<std::string> source_names(const std::vector<std::string>& inputs) {
-  std::vector<std::string> names;
-  for (std::string path : inputs) {
-    while (path.size() > 1 && path.ends_with('/')) path.pop_back();
-    std::string name = base_name(path);
-    for (const std::string_view ending : {".gz", ".zst", ".txt", ".jsonl"}) {
-      if (name.size() > ending.size() && name.ends_with(ending)) {
-        name.resize(name.size() - ending.size());
-      }
-    }
-    std::string unique = name;
-    for (int copy = 2; std::find(names.begin(), names.end(), unique) != names.end(); ++copy) {
-      unique = cat(name, "-", copy);
-    }
-    names.push_back(unique);
-  }
-  return names;
-}
-
-/// With `.`, `..` and double slashes resolved as text, and one slash at the end.
-std::string lexical_path(const std::string& path) {
-  std::string normal = (std::filesystem::path(path) / "").lexically_normal().string();
-  return normal == "./" ? "" : normal;
-}
-
-Status check_options(const PrepareOptions& options) {
-  if (options.vocab && (*options.vocab < kVocabMin || *options.vocab > kVocabMax)) {
-    return absl::InvalidArgumentError(cat("[prepare] got a vocabulary of ", *options.vocab,
-                                          " pieces, want ", kVocabMin, " to ", kVocabMax,
-                                          "; 256 bytes and 3 specials are always among them"));
-  }
-  if (options.split != "iid" && options.split != "by-source") {
-    return absl::InvalidArgumentError(
-        cat("[prepare] got split ", options.split, ", want iid or by-source"));
-  }
-  if (options.shards && *options.shards < 1) {
-    return absl::InvalidArgumentError(
-        cat("[prepare] got ", *options.shards, " shards, want 1 or more"));
-  }
-  const auto inputs = static_cast<int64_t>(options.inputs.size());
-  if (options.split == "by-source" && options.shards.value_or(inputs) != inputs) {
-    return absl::InvalidArgumentError(cat("[prepare] got ", *options.shards, " shards by source, ",
-                                          "want ", inputs, " as there are sources; leave it out"));
-  }
-  if (!(options.validation_fraction >= 0 && options.validation_fraction <= 0.5)) {
-    return absl::InvalidArgumentError(
-        cat("[prepare] got validation fraction ", options.validation_fraction, ", want 0 to 0.5"));
-  }
-  if (options.out_dir.empty()) {
-    return absl::InvalidArgumentError("[prepare] got no output directory, want one");
-  }
-  const std::string out = lexical_path(options.out_dir);
-  for (const std::string& input : options.inputs) {
-    // The next run would read what this one wrote.
-    if (out.starts_with(lexical_path(input))) {
-      return absl::InvalidArgumentError(cat("[prepare] got output directory ", options.out_dir,
-                                            " within input ", input, ", want it elsewhere"));
-    }
-  }
-  return absl::OkStatus();
-}
 
 /// OK when `directory` is free; the manifest of prepared text when it holds that; AlreadyExists for
 /// anything else.
@@ -120,7 +55,7 @@ class Preparation {
       : files_(files),
         options_(options),
         progress_(progress),
-        sample_(options.seed, kSampleBytes) {}
+        sample_(options.seed, sample_bytes(options.vocab.value_or(0))) {}
 
   StatusOr<PrepareSummary> run();
 
@@ -294,7 +229,7 @@ StatusOr<PrepareSummary> Preparation::reuse(const TextManifest& existing) {
 }
 
 StatusOr<PrepareSummary> Preparation::run() {
-  RUBATO_RETURN_IF_ERROR(check_options(options_));
+  RUBATO_RETURN_IF_ERROR(check_prepare_options(options_));
   RUBATO_ASSIGN_OR_RETURN(const auto existing, existing_manifest(files_, options_.out_dir));
   RUBATO_ASSIGN_OR_RETURN(reader_, DocumentReader::open(files_, options_.inputs));
   RUBATO_RETURN_IF_ERROR(read_all());

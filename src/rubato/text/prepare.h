@@ -9,28 +9,14 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
-#include <string>
-#include <vector>
 
 #include "rubato/base/status.h"
 #include "rubato/text/manifest.h"
+#include "rubato/text/prepare_options.h"
 
 namespace rubato {
 
 class FileSystem;
-
-struct PrepareOptions {
-  std::vector<std::string> inputs;  // files and directories; each is a source
-  std::string out_dir;
-  std::optional<int64_t> vocab;   // [pieces] of a BPE to train; absent: bytes
-  std::optional<int64_t> shards;  // absent: 1, or one a source for "by-source"
-  /// "iid": documents are dealt to shards at random so that shards have about equal text.
-  /// "by-source": a shard a source.
-  std::string split = "iid";
-  double validation_fraction = 0.05;  // [1] of the documents; 0 to 0.5
-  uint64_t seed = 0;                  // of split, dealing and sample
-};
 
 enum class PrepareStage { kReading, kLearning, kEncoding };
 

@@ -144,7 +144,7 @@ TEST(Report, RunThatStillPretrainsShowsItsCurve) {
   }
   run.summary = summarise(run.log);
   const std::string page = render_report("t", std::vector<RunData>{run});
-  EXPECT_THAT(page, HasSubstr("not all of them finished"));
+  EXPECT_THAT(page, HasSubstr("still running, or stopped"));
   EXPECT_THAT(page, HasSubstr("Loss against tokens"));
 }
 
@@ -173,6 +173,35 @@ TEST(ReportPlots, ColoursFollowTheOrderAndPretrainedIsGrey) {
   EXPECT_EQ(shown[0].colour, 0);
   for (int i = 1; i < 5; ++i) EXPECT_EQ(shown[static_cast<size_t>(i)].colour, i);
   EXPECT_EQ(shown[4].sync, &runs[2]);
+}
+
+TEST(ReportPlots, SeedsOfOneMethodAreAFamily) {
+  std::vector<RunData> runs = synthetic_runs(10);
+  for (RunData run : synthetic_runs(10)) {
+    run.summary.seed = 2;
+    run.summary.val_loss_nats += 0.1;
+    runs.push_back(std::move(run));
+  }
+  const std::vector<ReportRun> shown = report_runs(runs);
+  EXPECT_EQ(shown[4].label, "dn-dylu (seed 1)");
+  EXPECT_EQ(shown[9].label, "dn-dylu (seed 2)");
+  EXPECT_EQ(shown[9].family, "dn-dylu");
+  EXPECT_EQ(shown[9].colour, shown[4].colour);
+  EXPECT_TRUE(shown[4].leads_family);
+  EXPECT_FALSE(shown[9].leads_family);
+  EXPECT_EQ(shown[9].sync, &runs[7]);
+  EXPECT_EQ(count_of(loss_against_tokens(shown), ">dn-dylu</text>"), 1u);
+  EXPECT_EQ(count_of(timelines(shown), "<svg"), 4u);
+  EXPECT_EQ(count_of(render_report("t", runs), "(means of 2 seeds)"), 3u);
+}
+
+TEST(ReportPlots, RunsOfOneMethodAndSeedKeepTheirOwnColours) {
+  const RunData run = synthetic_runs(5)[4];
+  const std::vector<RunData> runs = {run, run};
+  const std::vector<ReportRun> shown = report_runs(runs);
+  EXPECT_EQ(shown[0].family, "dn-dylu (1)");
+  EXPECT_EQ(shown[1].family, "dn-dylu (2)");
+  EXPECT_NE(shown[0].colour, shown[1].colour);
 }
 
 TEST(ReportPlots, TimelineShowsTheWaitingOfSynchronousTraining) {

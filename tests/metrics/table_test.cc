@@ -72,6 +72,16 @@ TEST(Table, MarkdownHasOneCellAColumnAndEscapesBars) {
   EXPECT_THAT(text, HasSubstr("val loss, nats"));
 }
 
+TEST(Table, ColumnsWithoutFiguresAreLeftOut) {
+  std::vector<RunSummary> runs = {three_runs()[2]};
+  runs[0].time_to_sync_loss_s.reset();
+  const Table table = comparison_table(runs);
+  EXPECT_THAT(table.rows[0],
+              ElementsAre("dn-dylu", "1,150,000", "3.0040", "20.17", "230.0", "0.00", "0", "50.0"));
+  EXPECT_EQ(table.columns.size(), 8u);
+  EXPECT_EQ(table.columns[4].name, "time");
+}
+
 TEST(Table, LabelsTellRunsApart) {
   std::vector<RunSummary> runs(4);
   runs[0].method = "sync-diloco";

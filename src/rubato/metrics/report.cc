@@ -43,49 +43,82 @@ std::string heading(std::string_view title, std::span<const RunData> runs) {
       cat(workers, workers == 1 ? " worker" : " workers"),
       cat(short_count(static_cast<double>(tokens)), " tokens a run"),
       cat("seed ", distinct(runs, [](const RunSummary& s) { return cat(s.seed); }))};
-  if (!finished) facts.push_back("not all of them finished");
+  if (!finished) {
+    facts.push_back(runs.size() == 1 ? "still running, or stopped" : "not all of them finished");
+  }
   return cat("<h1>", escape_markup(title), "</h1>\n<p class=\"soft\">",
              escape_markup(join(facts, " \xc2\xb7 ")), "</p>\n");
 }
 
-/// What the table says of one asynchronous run beside sync, in a sentence.
-std::string finding(const ReportRun& run) {
-  const RunSummary& own = run.data->summary;
-  const RunSummary& sync = run.sync->summary;
-  const double percent = perplexity_vs_sync_percent(own, &sync),
-               speedup = speedup_vs_sync(own, &sync);
-  std::string text = cat("perplexity ", fixed(own.val_perplexity(), 2), ", ");
-  if (std::fabs(percent) < 0.005) {
+/// Mean of figures, some of which may be missing.
+class Mean {
+ public:
+  void add(double value) {
+    if (!std::isfinite(value)) return;
+    sum_ += value;
+    ++count_;
+  }
+  double get() const { return count_ == 0 ? std::nan("") : sum_ / count_; }
+  int count() const { return count_; }
+
+ private:
+  double sum_ = 0;
+  int count_ = 0;
+};
+
+/// What the table says of a family of runs beside sync, in a sentence.
+std::string finding(const std::vector<ReportRun>& runs, const ReportRun& leader) {
+  Mean perplexity, percent, speedup, reached_s, sync_s, sooner;
+  int members = 0;
+  for (const ReportRun& run : runs) {
+    if (run.colour != leader.colour || run.data->summary.method != leader.data->summary.method) {
+      continue;
+    }
+    ++members;
+    const RunSummary &own = run.data->summary, &sync = run.sync->summary;
+    perplexity.add(own.val_perplexity());
+    percent.add(perplexity_vs_sync_percent(own, &sync));
+    speedup.add(speedup_vs_sync(own, &sync));
+    if (!sync.time_to_sync_loss_s) continue;
+    sync_s.add(*sync.time_to_sync_loss_s);
+    if (!own.time_to_sync_loss_s) continue;
+    reached_s.add(*own.time_to_sync_loss_s);
+    sooner.add(*sync.time_to_sync_loss_s / *own.time_to_sync_loss_s);
+  }
+  std::string text = cat("perplexity ", fixed(perplexity.get(), 2), ", ");
+  if (std::fabs(percent.get()) < 0.005) {
     text += "the same as sync-diloco's";
   } else {
-    text +=
-        cat(fixed(std::fabs(percent), 2), " % ", percent < 0 ? "below" : "above", " sync-diloco's");
+    text += cat(fixed(std::fabs(percent.get()), 2), " % ", percent.get() < 0 ? "below" : "above",
+                " sync-diloco's");
   }
-  if (std::isfinite(speedup)) {
+  if (const double times = speedup.get(); std::isfinite(times)) {
     text += "; the same number of tokens ";
-    if (std::fabs(speedup - 1) < 0.03) {
-      text += "in the same time";
-    } else {
-      text += cat(fixed(std::max(speedup, 1 / speedup), 2), " times ",
-                  speedup > 1 ? "sooner" : "later");
-    }
+    text += std::fabs(times - 1) < 0.03 ? "in the same time"
+                                        : cat(fixed(std::max(times, 1 / times), 2), " times ",
+                                              times > 1 ? "sooner" : "later");
   }
-  if (own.time_to_sync_loss_s && sync.time_to_sync_loss_s && *own.time_to_sync_loss_s > 0) {
-    text += cat("; sync's final loss after ", fixed(*own.time_to_sync_loss_s, 0),
-                " virtual seconds, sync itself after ", fixed(*sync.time_to_sync_loss_s, 0), " (",
-                fixed(*sync.time_to_sync_loss_s / *own.time_to_sync_loss_s, 2), " x)");
-  } else if (sync.time_to_sync_loss_s) {
+  if (sooner.count() > 0) {
+    text += cat("; sync's final loss after ", fixed(reached_s.get(), 0),
+                " virtual seconds, sync itself after ", fixed(sync_s.get(), 0), " (",
+                fixed(sooner.get(), 2), " x)");
+    if (sooner.count() < members) text += cat(" in ", sooner.count(), " of ", members, " runs");
+  } else if (sync_s.count() > 0) {
     text += "; never at sync's final loss";
   }
-  return cat("<li class=\"c", run.colour, "\"><span><strong>", escape_markup(run.label),
+  if (members > 1) text += cat(" (means of ", members, " seeds)");
+  return cat("<li class=\"c", leader.colour, "\"><span><strong>", escape_markup(leader.family),
              "</strong>: ", escape_markup(text), ".</span></li>\n");
 }
 
 std::string findings(const std::vector<ReportRun>& runs) {
   std::string items;
   for (const ReportRun& run : runs) {
-    const bool compared = run.sync != nullptr && run.sync != run.data && run.colour != 0;
-    if (compared && std::isfinite(run.data->summary.val_loss_nats)) items += finding(run);
+    const bool compared = run.leads_family && run.sync != nullptr && run.sync != run.data &&
+                          run.data->summary.method != "sync-diloco" && run.colour != 0;
+    if (compared && std::isfinite(run.data->summary.val_loss_nats)) {
+      items += finding(runs, run);
+    }
   }
   return items.empty() ? "" : cat("<ul class=\"findings\">\n", items, "</ul>\n");
 }
@@ -124,6 +157,15 @@ std::string grid(const std::string& content, std::string_view css_class) {
 }
 
 std::string scrolling(const std::string& content) { return grid(content, "scroll"); }
+
+std::string loss_words(const std::vector<ReportRun>& runs) {
+  std::string words = "Tokens count all workers together.";
+  if (runs.size() > 1 && runs.front().sync != nullptr) {
+    words +=
+        " A ring marks the first evaluation at or below sync-diloco's final loss + 0.005 nats.";
+  }
+  return words;
+}
 
 std::string timeline_section(const std::vector<ReportRun>& runs) {
   static constexpr std::string_view kLegend =
@@ -208,11 +250,7 @@ std::string render_report(std::string_view title, std::span<const RunData> runs)
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>",
       escape_markup(title), "</title>\n<style>", kReportStyle, "</style>\n</head>\n<body>\n",
       kReportDefinitions, "<main>\n", heading(title, runs), findings(shown),
-      html_table(shown, comparison_table(summaries)),
-      section("Loss",
-              "Tokens count all workers together. A ring marks the first evaluation at or below "
-              "sync-diloco's final loss + 0.005 nats.",
-              losses),
+      html_table(shown, comparison_table(summaries)), section("Loss", loss_words(shown), losses),
       timeline_section(shown),
       section("Staleness",
               "Outer steps between a task's dispatch and the moment its update arrives; shares of "

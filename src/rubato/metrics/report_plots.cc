@@ -5,6 +5,8 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <set>
+#include <utility>
 
 #include "rubato/metrics/format.h"
 #include "rubato/metrics/run_statistics.h"
@@ -53,6 +55,10 @@ std::optional<double> loss_top(const std::vector<PlotSeries>& series) {
   return low + 8 * spread;
 }
 
+PlotSeries series_of(const ReportRun& run, std::vector<PlotPoint> points) {
+  return {run.leads_family ? run.family : "", run.colour, std::move(points)};
+}
+
 /// One series a run; the pretrained model, a single evaluation, becomes a guide.
 template <class XOf>
 LinePlot loss_plot(const std::vector<ReportRun>& runs, const XOf& x_of) {
@@ -61,11 +67,11 @@ LinePlot loss_plot(const std::vector<ReportRun>& runs, const XOf& x_of) {
   for (const ReportRun& run : runs) {
     std::vector<PlotPoint> points = loss_points(*run.data, x_of);
     if (is_pretrained(run) && !alone) {
-      if (std::isfinite(run.data->summary.val_loss_nats)) {
-        plot.guides.push_back({run.data->summary.val_loss_nats, run.label});
+      if (run.leads_family && std::isfinite(run.data->summary.val_loss_nats)) {
+        plot.guides.push_back({run.data->summary.val_loss_nats, run.family});
       }
     } else if (!points.empty()) {
-      plot.series.push_back({run.label, run.colour, std::move(points)});
+      plot.series.push_back(series_of(run, std::move(points)));
     }
   }
   plot.x.low = 0;
@@ -106,13 +112,26 @@ std::vector<ReportRun> report_runs(std::span<const RunData> runs) {
   for (const RunData& run : runs) summaries.push_back(run.summary);
   const std::vector<std::string> labels = run_labels(summaries);
   std::vector<ReportRun> out;
+  std::map<std::string, std::pair<int, std::set<uint64_t>>> families;  // colour, seeds
   int next = 0;
   for (size_t i = 0; i < runs.size(); ++i) {
-    const bool grey = runs[i].summary.method == "pretrained" && runs.size() > 1;
-    const std::optional<size_t> sync = sync_baseline(summaries, summaries[i]);
-    out.push_back(
-        {&runs[i], labels[i], grey ? 0 : 1 + next % kColours, sync ? &runs[*sync] : nullptr});
-    if (!grey) ++next;
+    const RunSummary& run = runs[i].summary;
+    const std::optional<size_t> sync = sync_baseline(summaries, run);
+    ReportRun shown{&runs[i], labels[i], run.method, true, 0, sync ? &runs[*sync] : nullptr};
+    const auto family = families.find(run.method);
+    const bool grey = run.method == "pretrained" && runs.size() > 1;
+    if (family != families.end() && family->second.second.insert(run.seed).second) {
+      shown.leads_family = false;
+      shown.colour = family->second.first;
+    } else {
+      // Same method, same seed: another recipe, to be told apart by its colour.
+      if (family != families.end() || labels[i].ends_with(cat("(", i + 1, ")"))) {
+        shown.family = labels[i];
+      }
+      shown.colour = grey ? 0 : 1 + next++ % kColours;
+      families.try_emplace(run.method, shown.colour, std::set<uint64_t>{run.seed});
+    }
+    out.push_back(std::move(shown));
   }
   return out;
 }
@@ -146,7 +165,7 @@ std::string training_loss_against_tokens(const std::vector<ReportRun>& runs) {
         sum = weight = 0;
       }
     }
-    if (!points.empty()) plot.series.push_back({run.label, run.colour, std::move(points)});
+    if (!points.empty()) plot.series.push_back(series_of(run, std::move(points)));
   }
   if (plot.series.empty()) return "";
   plot.words = "Training loss against training tokens, one line per method";
@@ -166,7 +185,7 @@ std::string gap_against_tokens(const std::vector<ReportRun>& runs) {
       const double at_sync = value_at(reference, p.x);
       if (std::isfinite(at_sync)) points.push_back({p.x, p.y - at_sync});
     }
-    if (!points.empty()) plot.series.push_back({run.label, run.colour, std::move(points)});
+    if (!points.empty()) plot.series.push_back(series_of(run, std::move(points)));
   }
   if (plot.series.empty()) return "";
   plot.guides.push_back({0, "sync-diloco"});
@@ -212,7 +231,7 @@ std::string timelines(const std::vector<ReportRun>& runs) {
   std::string out;
   for (const ReportRun& run : runs) {
     const auto lanes = spans_by_worker(*run.data);
-    if (lanes.empty()) continue;
+    if (lanes.empty() || !run.leads_family) continue;
     const RunStatistics statistics = statistics_of(*run.data);
     const std::vector<WorkerTotals> totals = statistics.per_worker();
     Timeline timeline;
@@ -243,7 +262,7 @@ std::string staleness_histograms(const std::vector<ReportRun>& runs) {
   std::string out;
   for (const ReportRun& run : runs) {
     const RunStatistics statistics = statistics_of(*run.data);
-    if (statistics.staleness_counts().empty()) continue;
+    if (statistics.staleness_counts().empty() || !run.leads_family) continue;
     out += draw_histogram({cat("Staleness of the updates of ", run.label), run.label,
                            "staleness (versions)", run.colour, statistics.staleness_counts(), bins,
                            statistics.staleness_mean()});
@@ -258,7 +277,8 @@ std::string worker_shares(const std::vector<ReportRun>& runs) {
     for (const WorkerTotals& worker : run.data->summary.per_worker) {
       steps.push_back(static_cast<double>(worker.steps));
     }
-    if (std::any_of(steps.begin(), steps.end(), [](double s) { return s > 0; })) {
+    if (run.leads_family &&
+        std::any_of(steps.begin(), steps.end(), [](double s) { return s > 0; })) {
       bars.bars.push_back({run.label, run.colour, std::move(steps)});
     }
   }

@@ -114,8 +114,9 @@ PlotPoint draw_series(Svg& svg, const PlotSeries& series, const std::vector<Plot
   for (size_t i = 0; i < line.size(); ++i) {
     const bool last = i + 1 == line.size(), visible = line[i].y >= y.to && line[i].y <= y.from;
     if (!visible || (!dots && !last)) continue;
-    svg.circle(line[i].x, line[i].y, last ? 3.2 : 1.8, cat("dot ", colour),
-               cat(series.label, ": ", values[i].y, " at ", values[i].x));
+    svg.circle(
+        line[i].x, line[i].y, last ? 3.2 : 1.8, cat("dot ", colour),
+        cat(series.label, series.label.empty() ? "" : ": ", values[i].y, " at ", values[i].x));
   }
   return {line.back().x, std::clamp(line.back().y, y.to, y.from)};
 }
@@ -139,6 +140,7 @@ void draw_contents(Svg& svg, const LinePlot& plot, const Scale& x, const Scale& 
     for (const PlotPoint& p : values) line.push_back({x(p.x), y(p.y)});
     const PlotPoint end = draw_series(svg, series, values, line, y);
     places.avoid(line);
+    if (series.label.empty()) continue;
     if (end.x > x.to - kBorderReach) {
       at_border.add(series.label, end, cat("c", series.colour));
     } else {
@@ -160,6 +162,7 @@ void draw_contents(Svg& svg, const LinePlot& plot, const Scale& x, const Scale& 
   for (const PlotMark& mark : plot.marks) {
     const PlotPoint ring{x(mark.at.x), y(mark.at.y)};
     svg.circle(ring.x, ring.y, 5.5, cat("ring c", mark.colour), mark.words);
+    if (mark.words.empty()) continue;
     const PlotPoint at = places.place(mark.words, ring, FreePlaces::Side::kBelowLeft);
     svg.text(at.x, at.y + 4, mark.words, TextAnchor::kStart, cat("label halo c", mark.colour));
   }

@@ -16,7 +16,7 @@ struct PlotAxis {
 };
 
 struct PlotSeries {
-  std::string label;  // written at the line's right end
+  std::string label;  // written at the line's right end; "" for a line without a name
   int colour = 0;     // class c0, c1, .. of the page's style
   std::vector<PlotPoint> points;
   bool dashed = false;
@@ -32,7 +32,7 @@ struct PlotGuide {
 struct PlotMark {
   PlotPoint at;
   int colour = 0;
-  std::string words;  // written near the ring
+  std::string words;  // written near the ring; may be ""
 };
 
 struct LinePlot {

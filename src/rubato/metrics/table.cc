@@ -34,6 +34,18 @@ std::vector<std::string> cells_of(const RunSummary& run, const std::string& labe
       percent_or_none(worker_s > 0, run.utilisation)};
 }
 
+/// A single run has nothing to say about sync, and a fleet without waiting nothing about that.
+void drop_empty_columns(Table& table) {
+  for (size_t c = table.columns.size(); c-- > 1;) {
+    const bool empty = std::all_of(table.rows.begin(), table.rows.end(),
+                                   [&](const auto& row) { return row[c] == "-"; });
+    if (!empty) continue;
+    const auto offset = static_cast<std::ptrdiff_t>(c);
+    table.columns.erase(table.columns.begin() + offset);
+    for (auto& row : table.rows) row.erase(row.begin() + offset);
+  }
+}
+
 std::string padded(const std::string& cell, size_t width, bool left) {
   const std::string blanks(width > cell.size() ? width - cell.size() : 0, ' ');
   return left ? cell + blanks : blanks + cell;
@@ -114,6 +126,7 @@ Table comparison_table(std::span<const RunSummary> runs) {
     const std::optional<size_t> sync = sync_baseline(runs, runs[i]);
     table.rows.push_back(cells_of(runs[i], labels[i], sync ? &runs[*sync] : nullptr));
   }
+  drop_empty_columns(table);
   return table;
 }
 

@@ -36,6 +36,7 @@ double perplexity_vs_sync_percent(const RunSummary& run, const RunSummary* sync)
 /// through; NaN where either took no time.
 double speedup_vs_sync(const RunSummary& run, const RunSummary* sync);
 
+/// Columns without any figure are left out.
 Table comparison_table(std::span<const RunSummary> runs);
 
 /// Aligned columns, names and units in two header lines, no trailing blanks.

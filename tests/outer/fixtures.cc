@@ -8,12 +8,25 @@
 
 namespace rubato::testing {
 
-Layout odd_layout() {
-  Layout layout;
+namespace {
+void add_odd_tensors(Layout& layout) {
   layout.add("one", {1}, TensorRole::kBias);
   layout.add("below", {4095}, TensorRole::kNorm);
   layout.add("exact", {64, 64}, TensorRole::kMatrix);
   layout.add("above", {17, 241}, TensorRole::kEmbedding);
+}
+}  // namespace
+
+Layout odd_layout() {
+  Layout layout;
+  add_odd_tensors(layout);
+  return layout;
+}
+
+Layout wide_layout() {
+  Layout layout;
+  layout.add("wide", {256, 783}, TensorRole::kMatrix);
+  add_odd_tensors(layout);
   return layout;
 }
 

@@ -19,6 +19,8 @@ using OptionMap = std::map<std::string, std::map<std::string, OptionValue>>;
 
 /// Tensors of 1, 4095, 4096 and 4097 floats: every way a tensor can meet the block size.
 Layout odd_layout();
+/// The same with a matrix of 256 x 783 in front: enough blocks for several threads at once.
+Layout wide_layout();
 /// One tensor of `size` floats.
 Layout flat_layout(int64_t size);
 

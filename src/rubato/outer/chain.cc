@@ -168,7 +168,7 @@ double OuterChain::measure_norm(std::span<const float> delta, ThreadPool* pool) 
     square_sums_[i] = square_sum(delta.data() + pieces_[i].offset, pieces_[i].size);
   });
   double sum = 0;
-  for (double square_sum : square_sums_) sum += square_sum;
+  for (double of_piece : square_sums_) sum += of_piece;
   return std::sqrt(sum);
 }
 

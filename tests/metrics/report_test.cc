@@ -191,6 +191,9 @@ TEST(ReportPlots, SeedsOfOneMethodAreAFamily) {
   EXPECT_FALSE(shown[9].leads_family);
   EXPECT_EQ(shown[9].sync, &runs[7]);
   EXPECT_EQ(count_of(loss_against_tokens(shown), ">dn-dylu</text>"), 1u);
+  const std::string timed = loss_against_time(shown);
+  EXPECT_GT(count_of(timed, "class=\"ring"), 2u);
+  EXPECT_EQ(count_of(timed, " s</text>"), 2u);  // of sync-diloco and dn-dylu, once each
   EXPECT_EQ(count_of(timelines(shown), "<svg"), 4u);
   EXPECT_EQ(count_of(render_report("t", runs), "(means of 2 seeds)"), 3u);
 }

@@ -209,8 +209,9 @@ std::string loss_against_time(const std::vector<ReportRun>& runs) {
     const double threshold = run.sync->summary.val_loss_nats + kSyncLossSlackNats;
     for (const EvalRecord& eval : run.data->log.evals) {
       if (eval.phase != RunPhase::kTrain || !(eval.loss_nats <= threshold)) continue;
-      plot.marks.push_back(
-          {{seconds_of(eval), eval.loss_nats}, run.colour, cat(fixed(seconds_of(eval), 0), " s")});
+      plot.marks.push_back({{seconds_of(eval), eval.loss_nats},
+                            run.colour,
+                            run.leads_family ? cat(fixed(seconds_of(eval), 0), " s") : ""});
       break;
     }
   }

@@ -11,9 +11,10 @@
 namespace rubato {
 namespace {
 
-// Rows that go through the model together: enough for GEMM to run well, few enough for a layer's
-// activations to stay near the processor.
-constexpr int64_t kMicrobatchRows = 256;
+// Rows that go through the model together. More rows read and write the lane's gradient less often,
+// which pays (3 to 5 % from 256 to 512 rows) as long as a row is narrow; wide rows fill the caches
+// and the memory sooner.
+int64_t microbatch_rows(const ModelConfig& model) { return model.width <= 512 ? 512 : 256; }
 
 int64_t pieces(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
 
@@ -39,7 +40,7 @@ Engine::Engine(const EngineOptions& options)
     : options_(options),
       layout_(model_layout(options.model)),
       offsets_(options.model, layout_),
-      microbatch_(std::max<int64_t>(kMicrobatchRows / options.sequence_length, 1)),
+      microbatch_(std::max<int64_t>(microbatch_rows(options.model) / options.sequence_length, 1)),
       blocks_(pieces(layout_.size(), kBlockFloats)) {}
 
 void Engine::carve(Carver& carver) {

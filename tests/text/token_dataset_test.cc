@@ -123,7 +123,7 @@ TEST_F(Dataset, DamageOfAnyFileIsNamed) {
 }
 
 TEST_F(Dataset, AnUnknownVersionIsRefusedByName) {
-  change("/version", 2);
+  change("/format_version", 2);
   expect_error(absl::StatusCode::kFailedPrecondition, "got rubato-token-shards version 2, want 1");
 }
 
@@ -143,7 +143,7 @@ TEST_F(Dataset, ManifestsThatLieAreRefused) {
                                                           {"/validation", nullptr},
                                                           {"/options/sources", {1}},
                                                           {"/options/seed", -1},
-                                                          {"/version", "1"},
+                                                          {"/format_version", "1"},
                                                           {"/tokenizer/file", "other.model"}};
   for (const auto& [pointer, value] : lies) {
     change(pointer, value);

@@ -110,7 +110,7 @@ std::string to_json(const TextManifest& manifest) {
   for (const ShardEntry& shard : manifest.shards) shards.push_back(entry_to_json(shard));
   const Json json = {
       {"format", kFormat},
-      {"version", kTokenShardsVersion},
+      {"format_version", kTokenShardsVersion},
       {"vocab_size", manifest.vocab_size},
       {"token_bytes", manifest.token_bytes()},
       {"tokenizer", {{"file", kTokenizerFile}, {"digest", manifest.tokenizer_digest}}},
@@ -135,7 +135,7 @@ StatusOr<TextManifest> parse_manifest(std::string_view path, std::string_view te
     return absl::DataLossError(cat("[dataset] ", path, ": got another kind of file, want a ",
                                    kFormat, " manifest; prepare the text again"));
   }
-  const int64_t version = read.count(json, "version");
+  const int64_t version = read.count(json, "format_version");
   if (read.status().ok() && version != kTokenShardsVersion) {
     return absl::FailedPreconditionError(cat("[dataset] ", path, ": got ", kFormat, " version ",
                                              version, ", want ", kTokenShardsVersion,

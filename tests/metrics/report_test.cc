@@ -166,13 +166,20 @@ TEST(Report, LongRunsStaySmall) {
   EXPECT_THAT(page, HasSubstr("(the first 16 of 40 workers)"));
 }
 
-TEST(ReportPlots, ColoursFollowTheOrderAndPretrainedIsGrey) {
-  const std::vector<RunData> runs = synthetic_runs(2);
+TEST(ReportPlots, UsualMethodsKeepTheirColoursAndPretrainedIsGrey) {
+  std::vector<RunData> runs = synthetic_runs(2);
   const std::vector<ReportRun> shown = report_runs(runs);
   ASSERT_EQ(shown.size(), 5u);
   EXPECT_EQ(shown[0].colour, 0);
   for (int i = 1; i < 5; ++i) EXPECT_EQ(shown[static_cast<size_t>(i)].colour, i);
   EXPECT_EQ(shown[4].sync, &runs[2]);
+  std::reverse(runs.begin(), runs.end());
+  RunData other;
+  other.summary.method = "fedbuff";
+  runs.insert(runs.begin(), other);
+  const std::vector<ReportRun> turned = report_runs(runs);
+  EXPECT_EQ(turned[0].colour, 5);  // none of those that the others need
+  for (int i = 1; i < 5; ++i) EXPECT_EQ(turned[static_cast<size_t>(i)].colour, 5 - i);
 }
 
 TEST(ReportPlots, SeedsOfOneMethodAreAFamily) {

@@ -22,7 +22,8 @@ struct ReportRun {
   const RunData* sync = nullptr;  // the sync-diloco run to compare with, itself included, if any
 };
 
-/// Labels of run_labels; a colour 1, 2, .. for each family in order, 0 for `pretrained`.
+/// Labels of run_labels; a colour of 1 .. 6 for each family, the usual methods always the same, 0
+/// for `pretrained`.
 std::vector<ReportRun> report_runs(std::span<const RunData> runs);
 
 std::string loss_against_tokens(const std::vector<ReportRun>& runs);

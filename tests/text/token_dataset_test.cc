@@ -175,7 +175,7 @@ TEST(Manifest, SurvivesItsJson) {
   manifest.sources = {"x", "y \"quoted\""};
   manifest.text_digest = "z";
   const std::string json = to_json(manifest);
-  const auto parsed = parse_manifest("m", json);
+  const auto parsed = parse_text_manifest("m", json);
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   EXPECT_EQ(to_json(*parsed), json);
   EXPECT_EQ(parsed->token_bytes(), 4);

@@ -128,7 +128,7 @@ std::string to_json(const TextManifest& manifest) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-StatusOr<TextManifest> parse_manifest(std::string_view path, std::string_view text) {
+StatusOr<TextManifest> parse_text_manifest(std::string_view path, std::string_view text) {
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   FieldReader read(path);
   if (json.is_discarded() || read.text(json, "format") != kFormat) {

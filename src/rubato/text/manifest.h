@@ -50,6 +50,6 @@ struct TextManifest {
 std::string to_json(const TextManifest& manifest);
 /// `path` is for messages. DataLoss when it is no such manifest, FailedPrecondition when its
 /// version is unknown.
-StatusOr<TextManifest> parse_manifest(std::string_view path, std::string_view json);
+StatusOr<TextManifest> parse_text_manifest(std::string_view path, std::string_view json);
 
 }  // namespace rubato

@@ -40,7 +40,7 @@ StatusOr<std::optional<TextManifest>> existing_manifest(FileSystem& files,
   const std::string path = join_path(directory, kManifestFile);
   if (entries.ok() && files.exists(path)) {
     RUBATO_ASSIGN_OR_RETURN(const std::string json, files.read_file(path));
-    auto manifest = parse_manifest(path, json);
+    auto manifest = parse_text_manifest(path, json);
     if (manifest.ok()) return std::optional<TextManifest>(std::move(manifest).value());
   }
   return absl::AlreadyExistsError(cat("[prepare] ", directory, ": got ",

@@ -116,7 +116,7 @@ StatusOr<std::unique_ptr<TokenDataset>> TokenDataset::open(FileSystem& files,
   auto state = std::make_unique<State>();
   state->directory = directory;
   RUBATO_ASSIGN_OR_RETURN(const std::string json, files.read_file(manifest_path));
-  RUBATO_ASSIGN_OR_RETURN(state->manifest, parse_manifest(manifest_path, json));
+  RUBATO_ASSIGN_OR_RETURN(state->manifest, parse_text_manifest(manifest_path, json));
   const TextManifest& manifest = state->manifest;
 
   const std::string tokenizer_path = join_path(directory, kTokenizerFile);

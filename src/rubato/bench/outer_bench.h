@@ -21,8 +21,8 @@ struct OuterBenchRow {
 
 /// One row for every registered rule, links in front of sgd, for 4 workers and P = `num_params`
 /// >= 1. A rule whose arrivals differ (delayed_nesterov, buffer) is timed over a whole period. Each
-/// figure is the best of `repeats` >= 1. Takes 32 bytes of memory per parameter; about 6 s with
-/// P = 34e6 and 5 repeats on two threads.
+/// figure is the best of `repeats` >= 1. Takes up to 36 bytes of memory per parameter; about 6 s
+/// with P = 34e6 and 5 repeats on two threads.
 StatusOr<std::vector<OuterBenchRow>> bench_outer(int64_t num_params, int repeats, ThreadPool& pool);
 
 }  // namespace rubato

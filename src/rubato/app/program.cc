@@ -31,6 +31,13 @@ int run_program(std::span<const std::string> args, Terminal terminal) {
   app.footer(kExample);
   app.require_subcommand(1);
   CommandBody chosen;
+  add_prepare(app, chosen);
+  add_train(app, chosen);
+  add_compare(app, chosen);
+  add_tune(app, chosen);
+  add_eval(app, chosen);
+  add_sample(app, chosen);
+  add_report(app, chosen);
   add_describe(app, chosen);
 
   std::vector<std::string> reversed(args.rbegin(), args.rend());  // as CLI11 takes them

@@ -2,6 +2,7 @@
 // same process. Only this directory prints, and only to the streams it is given.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <iosfwd>
 #include <span>
@@ -19,15 +20,23 @@ enum ExitCode : int { kExitOk = 0, kExitError = 1, kExitUsage = 2, kExitInterrup
 
 /// What a subcommand may use.
 struct Terminal {
-  std::ostream& out;         // results
-  std::ostream& err;         // progress and errors
-  bool interactive = false;  // err is a terminal that can redraw a line
+  std::ostream& out;                               // results
+  std::ostream& err;                               // progress and errors
+  bool interactive = false;                        // err is a terminal that can redraw a line
+  const std::atomic<bool>* interrupted = nullptr;  // set once by Ctrl-C; null: never
 };
 
 /// The chosen subcommand: returns an exit code, or an error that becomes one line on `err`.
 using CommandBody = std::function<StatusOr<int>(Terminal&)>;
 
 /// Each adds one subcommand to `app`; choosing it stores its body in `chosen`.
+void add_prepare(CLI::App& app, CommandBody& chosen);
+void add_train(CLI::App& app, CommandBody& chosen);
+void add_compare(CLI::App& app, CommandBody& chosen);
+void add_tune(CLI::App& app, CommandBody& chosen);
+void add_eval(CLI::App& app, CommandBody& chosen);
+void add_sample(CLI::App& app, CommandBody& chosen);
+void add_report(CLI::App& app, CommandBody& chosen);
 void add_describe(CLI::App& app, CommandBody& chosen);
 
 /// Runs `rubato ARGS..` (without the program's name).

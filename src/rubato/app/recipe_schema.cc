@@ -1,6 +1,7 @@
 #include "rubato/app/recipe_schema.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "rubato/lm/model_config.h"
 
@@ -8,6 +9,7 @@ namespace rubato {
 namespace {
 
 constexpr int64_t kMany = 1'000'000'000'000;  // more steps or tokens than anybody trains for
+constexpr double kNever = std::numeric_limits<double>::infinity();
 
 std::vector<std::string> preset_names() {
   const auto names = model_preset_names();
@@ -39,9 +41,39 @@ RecipeSection model_section() {
            shape("kv_heads", "heads", "key-value heads; divides heads"),
            shape("head_dim", "floats", "width of one head; even"),
            shape("ffn", "floats", "width of the feed-forward part"),
+           optional(integer_option("vocab", 512, 259, 10'000'000, "pieces",
+                                   "the data must have as many; absent: what the data has")),
            optional(flag_option("tied", true, "the head is the embedding; absent: the preset's"))},
           "",
           ""};
+}
+
+RecipeSection toy_section() {
+  return {"toy",
+          "the classifier of the published notebook (asyncdiloco)",
+          {integer_option("inputs", 512, 1, 1'000'000, "floats", "of one point"),
+           integer_option("hidden", 65000, 1, 10'000'000, "units", "width of the only layer"),
+           integer_option("points", 128000, 32, kMany, "points", "for training, over all shards"),
+           integer_option("eval_points", 10000, 1, kMany, "points", "of an evaluation"),
+           flag_option("evaluate_held_out", false, "false: on training points, as the authors do"),
+           integer_option("shards", 4, 1, 4096, "shards", "iid parts of the points"),
+           integer_option("data_seed", 42, 0, kMany, "1", "of the points")},
+          "model.kind",
+          "toy"};
+}
+
+RecipeSection quadratic_section() {
+  return {"quadratic",
+          "a loss in closed form, for tests in milliseconds",
+          {integer_option("dim", 64, 2, 1'000'000'000, "floats", "parameters"),
+           integer_option("shards", 4, 1, 4096, "shards", "each with a target of its own"),
+           integer_option("sequences_per_shard", 1024, 1, kMany, "sequences", "of each shard"),
+           real_option("noise", 0, 0, 1e6, "1", "deviation of one sequence's gradient"),
+           real_option("shard_spread", 1, 0, 1e6, "1", "distance between the shards' targets"),
+           real_option("condition", 10, 1, 1e9, "1", "largest curvature over the smallest"),
+           integer_option("data_seed", 1, 0, kMany, "1", "of targets and noise")},
+          "model.kind",
+          "quadratic"};
 }
 
 RecipeSection data_section() {
@@ -63,7 +95,9 @@ RecipeSection train_section() {
        integer_option("batch_sequences", 8, 1, 65536, "sequences", "of one local step"),
        integer_option("local_steps", 50, 1, 1'000'000, "local steps", "H of the fastest worker"),
        integer_option("budget_local_steps", 4000, 1, kMany, "local steps",
-                      "of all workers together, after the pretraining"),
+                      "of all workers together, after the pretraining; the rates end here"),
+       real_option("extend", 1, 1, 10, "1",
+                   "share of the budget at which training stops; beyond 1 at the smallest rate"),
        integer_option("lanes", 2, 1, 256, "lanes",
                       "fixed parts of a batch whose gradients are added in a fixed tree"),
        integer_option("inner_rewarm_steps", 0, 0, kMany, "local steps",
@@ -97,17 +131,19 @@ RecipeSection lr_section() {
 }
 
 RecipeSection fleet_section() {
-  return {
-      "fleet",
-      "the workers; their number is the number of speeds",
-      {reals_option("seconds_per_step", {0.58, 0.75, 1.51, 3.33}, 1e-6, 1e6, "s",
-                    "virtual time of one local step, per worker"),
-       reals_option("join_s", {}, 0, 1e9, "s",
-                    "virtual time at which each worker appears; []: all from the start"),
-       reals_option("leave_s", {}, 0, 1e9, "s",
-                    "virtual time at which each worker vanishes, 0 when it stays; []: all stay")},
-      "",
-      ""};
+  return {"fleet",
+          "the workers; their number is the number of speeds",
+          {reals_option("seconds_per_step", {0.58, 0.75, 1.51, 3.33}, 1e-6, 1e6, "s",
+                        "virtual time of one local step, per worker"),
+           reals_option("join_s", {}, 0, 1e9, "s",
+                        "virtual time at which each worker appears; []: all at the start"),
+           reals_option("leave_s", {}, 0, kNever, "s",
+                        "virtual time at which each worker is lost, inf for never; []: all stay"),
+           reals_option("return_s", {}, 0, kNever, "s",
+                        "virtual time at which each lost worker is back with an empty inner state, "
+                        "inf for never; []: nobody")},
+          "",
+          ""};
 }
 
 RecipeSection door_section() {
@@ -128,7 +164,7 @@ RecipeSection eval_section() {
       "validation",
       {integer_option("every_local_steps", 500, 1, kMany, "local steps", "of all workers together"),
        integer_option("sequences", 64, 1, kMany, "sequences",
-                      "the fixed set: this many from the start of the validation split")},
+                      "the fixed set: this many at most, spread over the validation text")},
       "",
       ""};
 }
@@ -139,8 +175,8 @@ RecipeSection checkpoint_section() {
           {optional(integer_option("every_local_steps", 1000, 1, kMany, "local steps",
                                    "absent: only at the end and on an interrupt")),
            integer_option("keep_last", 2, 1, 1'000'000, "checkpoints", "the newest ones stay"),
-           optional(integer_option("keep_every", 1, 1, kMany, "checkpoints",
-                                   "every so-many-th stays for good; absent: none"))},
+           optional(integer_option("keep_every_local_steps", 1, 1, kMany, "local steps",
+                                   "checkpoints of these steps stay for good; absent: none"))},
           "",
           ""};
 }
@@ -192,10 +228,20 @@ std::shared_ptr<const RecipeSchema> RecipeSchema::make(std::span<const Catalogue
     for (const Description& entry : kind.entries) schema->methods_.push_back(entry.name);
   }
   std::vector<RecipeSection>& sections = schema->sections_;
-  sections = {run_section(),   model_section(),      data_section(),
-              train_section(), pretrain_section(),   lr_section(),
-              fleet_section(), door_section(),       eval_section(),
-              tune_section(),  checkpoint_section(), compare_section(schema->methods_)};
+  sections = {run_section(),
+              model_section(),
+              toy_section(),
+              quadratic_section(),
+              data_section(),
+              train_section(),
+              pretrain_section(),
+              lr_section(),
+              fleet_section(),
+              door_section(),
+              eval_section(),
+              checkpoint_section(),
+              compare_section(schema->methods_),
+              tune_section()};
   for (const CatalogueKind& kind : kinds) {
     auto section = std::ranges::find(sections, kind.section(), &RecipeSection::name);
     if (section == sections.end()) {

@@ -1,0 +1,83 @@
+#include "rubato/app/command_support.h"
+
+#include <chrono>
+#include <thread>
+
+#include <CLI/CLI.hpp>
+
+#include "rubato/app/build_id.h"
+#include "rubato/lm/arena.h"
+#include "rubato/store/checkpoint.h"
+
+namespace rubato {
+
+void add_training_flags(CLI::App& command, TrainingFlags& flags) {
+  command.add_option("recipe", flags.recipe, "TOML file, see recipes/")->required();
+  command.add_option("--set", flags.sets, "key=value, over the recipe; may be repeated")
+      ->allow_extra_args(false);
+  command.add_option("--out", flags.out, "run directory; default runs/NAME of the recipe");
+  command.add_option("--threads", flags.threads, "0: all cores; never changes a result")
+      ->check(CLI::Range(0, 1024));
+  command.add_flag("--json", flags.json, "one JSON object as the last line");
+}
+
+StatusOr<Recipe> load_recipe(const TrainingFlags& flags) {
+  return Recipe::load(RecipeSchema::make(catalogue()), flags.recipe, flags.sets);
+}
+
+std::string output_directory(const TrainingFlags& flags) {
+  if (!flags.out.empty()) return flags.out;
+  std::string name = base_name(flags.recipe);
+  if (name.ends_with(".toml")) name.resize(name.size() - 5);
+  return join_path("runs", name);
+}
+
+int thread_count(const TrainingFlags& flags) {
+  if (flags.threads > 0) return flags.threads;
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+Nanos monotonic_now() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+RunEnvironment run_environment(FileSystem& files, const TrainingFlags& flags,
+                               const Terminal& terminal, ProgressPrinter* progress) {
+  RunEnvironment environment;
+  environment.files = &files;
+  environment.directory = output_directory(flags);
+  environment.threads = thread_count(flags);
+  environment.build_id = build_id();
+  environment.clock = monotonic_now;
+  environment.stop = terminal.interrupted;
+  environment.progress = progress;
+  environment.available_memory_bytes = available_memory_bytes();
+  return environment;
+}
+
+StatusOr<OpenedCheckpoint> open_run(FileSystem& files, const std::string& directory,
+                                    std::span<const std::string> sets, int threads) {
+  std::string checkpoint = directory, run = directory;
+  if (files.exists(join_path(directory, "recipe.toml"))) {
+    RUBATO_ASSIGN_OR_RETURN(const auto checkpoints, list_checkpoints(files, directory));
+    if (checkpoints.empty()) {
+      return absl::NotFoundError(
+          cat("[run] ", directory, ": got no checkpoint, want a run that has saved one"));
+    }
+    checkpoint = checkpoints.front();
+  } else {
+    run = parent_path(parent_path(directory));  // RUN/checkpoints/step-N
+  }
+  RUBATO_ASSIGN_OR_RETURN(const CheckpointReader reader, open_checkpoint(files, checkpoint));
+  RUBATO_ASSIGN_OR_RETURN(const std::string text, files.read_file(join_path(run, "recipe.toml")));
+  RUBATO_ASSIGN_OR_RETURN(Recipe recipe, Recipe::parse(RecipeSchema::make(catalogue()), text,
+                                                       join_path(run, "recipe.toml"), sets));
+  RUBATO_ASSIGN_OR_RETURN(BuiltWorkload workload, build_workload(recipe, threads));
+  std::vector<float> theta(static_cast<size_t>(workload.workload->layout().size()));
+  RUBATO_RETURN_IF_ERROR(reader.read_theta(workload.workload->layout(), theta));
+  return OpenedCheckpoint{std::move(recipe), std::move(workload), std::move(theta), checkpoint};
+}
+
+}  // namespace rubato

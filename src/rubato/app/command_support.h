@@ -1,0 +1,51 @@
+// What the commands that train have in common: reading the recipe, the flags, the clock.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "rubato/app/build.h"
+#include "rubato/app/program.h"
+#include "rubato/app/run.h"
+
+namespace rubato {
+
+/// Flags of every command that trains.
+struct TrainingFlags {
+  std::string recipe;
+  std::vector<std::string> sets;
+  std::string out;
+  int threads = 0;  // 0: as many as the machine has
+  bool json = false;
+};
+
+void add_training_flags(CLI::App& command, TrainingFlags& flags);
+
+/// The recipe file with its --set values.
+StatusOr<Recipe> load_recipe(const TrainingFlags& flags);
+
+/// RUNS/NAME of a recipe file NAME.toml when --out was not given.
+std::string output_directory(const TrainingFlags& flags);
+
+int thread_count(const TrainingFlags& flags);
+
+/// Nanoseconds of a clock that never goes back.
+Nanos monotonic_now();
+
+/// The environment of a run in this process; `files`, `terminal` and `progress` outlive it.
+RunEnvironment run_environment(FileSystem& files, const TrainingFlags& flags,
+                               const Terminal& terminal, ProgressPrinter* progress);
+
+/// The newest checkpoint of a run directory, or the directory itself when it is a checkpoint, with
+/// the recipe of its run.
+struct OpenedCheckpoint {
+  Recipe recipe;
+  BuiltWorkload workload;
+  std::vector<float> theta;  // [P]
+  std::string checkpoint;    // its directory
+};
+/// NotFound when there is none, FailedPrecondition when model or data do not fit the checkpoint.
+StatusOr<OpenedCheckpoint> open_run(FileSystem& files, const std::string& directory,
+                                    std::span<const std::string> sets, int threads);
+
+}  // namespace rubato

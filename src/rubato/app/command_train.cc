@@ -1,0 +1,61 @@
+// rubato train RECIPE
+#include <memory>
+#include <ostream>
+
+#include <CLI/CLI.hpp>
+
+#include "rubato/app/command_support.h"
+#include "rubato/app/methods.h"
+#include "rubato/metrics/table.h"
+#include "rubato/store/posix_file_system.h"
+
+namespace rubato {
+namespace {
+
+struct TrainFlags : TrainingFlags {
+  bool resume = false;
+};
+
+StatusOr<int> train(const TrainFlags& flags, Terminal& terminal) {
+  RUBATO_ASSIGN_OR_RETURN(const Recipe base, load_recipe(flags));
+  RUBATO_ASSIGN_OR_RETURN(const Recipe recipe, recipe_for_method(base, base.text("run.method")));
+  RUBATO_ASSIGN_OR_RETURN(const BuiltWorkload built, build_workload(recipe, thread_count(flags)));
+
+  PosixFileSystem files;
+  ProgressPrinter progress(terminal.err, terminal.interactive, monotonic_now);
+  RunEnvironment environment = run_environment(files, flags, terminal, &progress);
+  environment.resume = flags.resume;
+  RUBATO_ASSIGN_OR_RETURN(const RunResult result,
+                          run_recipe(recipe, *built.workload, built.data_digest, environment));
+  progress.finish();
+
+  if (result.interrupted) {
+    terminal.err << "rubato: interrupted; "
+                 << (result.checkpoint.empty() ? "nothing was done yet"
+                                               : cat("--resume continues from ", result.checkpoint))
+                 << std::endl;
+    return kExitInterrupted;
+  }
+  terminal.out << to_plain_text(comparison_table(std::span(&result.data.summary, 1)))
+               << "report: " << join_path(environment.directory, "report.html") << "\n";
+  if (flags.json) terminal.out << to_line(result.data.summary) << "\n";
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, CommandBody& chosen) {
+  auto flags = std::make_shared<TrainFlags>();
+  CLI::App* command =
+      app.add_subcommand("train", "a fleet of unequal workers in one process, on a virtual clock");
+  add_training_flags(*command, *flags);
+  command->add_flag("--resume", flags->resume, "continue the run that --out holds");
+  command->footer(
+      "Example:\n  rubato train recipes/demo.toml --set run.method=dn-dylu --out runs/dn\n"
+      "Ctrl-C once: the step is finished, a checkpoint written, exit code 130.");
+  command->callback([flags, &chosen] {
+    chosen = [flags](Terminal& terminal) { return train(*flags, terminal); };
+  });
+}
+
+}  // namespace rubato

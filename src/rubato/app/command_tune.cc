@@ -1,0 +1,77 @@
+// rubato tune RECIPE
+#include <memory>
+#include <ostream>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "rubato/app/command_support.h"
+#include "rubato/app/methods.h"
+#include "rubato/app/tune.h"
+#include "rubato/store/posix_file_system.h"
+
+namespace rubato {
+namespace {
+
+struct TuneFlags : TrainingFlags {
+  std::vector<std::string> methods;
+  std::vector<double> grid;
+  int64_t seed = 1000;
+};
+
+// Those of the comparison that have an outer step.
+std::vector<std::string> tunable_methods(const Recipe& recipe) {
+  std::vector<std::string> names;
+  for (const std::string& name : recipe.texts("compare.methods")) {
+    const StatusOr<const Method*> method = find_method(name);
+    if (method.ok() && !(*method)->tuned_key.empty()) names.push_back(name);
+  }
+  return names;
+}
+
+StatusOr<int> tune(const TuneFlags& flags, Terminal& terminal) {
+  RUBATO_ASSIGN_OR_RETURN(const Recipe recipe, load_recipe(flags));
+  PosixFileSystem files;
+  ProgressPrinter progress(terminal.err, terminal.interactive, monotonic_now);
+  const RunEnvironment environment = run_environment(files, flags, terminal, &progress);
+  RUBATO_ASSIGN_OR_RETURN(
+      const Tuning tuning,
+      tune_methods(recipe, flags.methods.empty() ? tunable_methods(recipe) : flags.methods,
+                   flags.grid.empty() ? recipe.reals("tune.grid") : flags.grid, flags.seed,
+                   environment, [&](const std::string& trial) { progress.note(trial); }));
+  progress.finish();
+  if (tuning.interrupted) {
+    terminal.err << "rubato: interrupted; nothing was written" << std::endl;
+    return kExitInterrupted;
+  }
+  RUBATO_ASSIGN_OR_RETURN(const Recipe tuned, tuned_recipe(recipe, tuning));
+  const std::string& out = environment.directory;
+  RUBATO_RETURN_IF_ERROR(files.make_directories(out));
+  RUBATO_RETURN_IF_ERROR(
+      files.replace_file(join_path(out, "tuning.json"), tuning_json(tuning).dump(2) + "\n"));
+  RUBATO_RETURN_IF_ERROR(files.replace_file(join_path(out, "tuned.toml"), tuned.to_toml()));
+  terminal.out << to_plain_text(tuning_table(tuning))
+               << "tuned recipe: " << join_path(out, "tuned.toml") << "\n";
+  if (flags.json) terminal.out << tuning_json(tuning).dump() << "\n";
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_tune(CLI::App& app, CommandBody& chosen) {
+  auto flags = std::make_shared<TuneFlags>();
+  CLI::App* command = app.add_subcommand("tune", "the outer step of each method, by a grid");
+  add_training_flags(*command, *flags);
+  command->add_option("--methods", flags->methods, "a,b,c; default: those of compare.methods")
+      ->delimiter(',');
+  command->add_option("--grid", flags->grid, "0.1,0.3,0.7; default: the recipe's tune.grid")
+      ->delimiter(',');
+  command->add_option("--seed", flags->seed, "run.seed of the trials")->capture_default_str();
+  command->footer(
+      "Example:\n  rubato tune recipes/demo.toml --methods dn-dylu --grid 0.3,0.7 --seed 1000");
+  command->callback([flags, &chosen] {
+    chosen = [flags](Terminal& terminal) { return tune(*flags, terminal); };
+  });
+}
+
+}  // namespace rubato

@@ -1,0 +1,56 @@
+#include "rubato/app/memory.h"
+
+namespace rubato {
+namespace {
+
+// Counts the floats of planes without copying them.
+class PlaneCounter final : public StateWalk {
+ public:
+  void plane(std::string_view, std::span<float> values) override {
+    floats += static_cast<int64_t>(values.size());
+  }
+  void counter(std::string_view, int64_t&) override {}
+  void scalar(std::string_view, double&) override {}
+  void record(std::string_view, std::string&) override {}
+  int64_t floats = 0;
+};
+
+// Planes per parameter, asked of the same chain over a tiny model.
+StatusOr<int64_t> chain_planes(const SimulationConfig& config) {
+  constexpr int64_t kParams = 16;
+  Layout layout;
+  layout.add("probe", {kParams}, TensorRole::kMatrix);
+  RUBATO_ASSIGN_OR_RETURN(
+      auto chain, OuterChain::make(config.chain, layout,
+                                   {.num_workers = config.num_workers, .num_params = kParams}));
+  PlaneCounter counter;
+  chain->walk_state(counter);
+  return counter.floats / kParams;
+}
+
+std::string gibibytes(int64_t bytes) {
+  constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
+  return cat(static_cast<double>(bytes) / kGib, " GiB");
+}
+
+}  // namespace
+
+StatusOr<int64_t> state_bytes(const SimulationConfig& config, const Workload& workload) {
+  RUBATO_ASSIGN_OR_RETURN(const int64_t chain, chain_planes(config));
+  const auto workers = static_cast<int64_t>(config.fleet.size());
+  const int64_t per_worker = 2 + workload.optimizer().num_planes();
+  // Theta, its published copy, and a group's mean.
+  return (3 + chain + workers * per_worker) * workload.layout().size() *
+         static_cast<int64_t>(sizeof(float));
+}
+
+Status check_memory(const SimulationConfig& config, const Workload& workload, int64_t available) {
+  RUBATO_ASSIGN_OR_RETURN(const int64_t wanted, state_bytes(config, workload));
+  if (available < 0 || wanted <= available) return absl::OkStatus();
+  return absl::ResourceExhaustedError(cat("[memory] got ", gibibytes(available), ", want ",
+                                          gibibytes(wanted), " for ", workload.layout().size(),
+                                          " parameters on ", config.fleet.size(),
+                                          " workers; take a smaller model or fewer workers"));
+}
+
+}  // namespace rubato

@@ -1,0 +1,19 @@
+// Whether a run fits into this machine's memory, asked before anything large is allocated.
+#pragma once
+
+#include <cstdint>
+
+#include "rubato/sim/simulation.h"
+
+namespace rubato {
+
+/// [bytes] of parameters and state that the phase holds at its peak: theta, the chain's planes, the
+/// published version, and per worker its copy, the version it started from and its inner state.
+/// Trainers' activations come on top; making them reports itself.
+StatusOr<int64_t> state_bytes(const SimulationConfig& config, const Workload& workload);
+
+/// `available` [bytes], negative when unknown. ResourceExhausted `[memory] got 3.1 GiB, want 12.4
+/// GiB for ..` when it cannot fit.
+Status check_memory(const SimulationConfig& config, const Workload& workload, int64_t available);
+
+}  // namespace rubato

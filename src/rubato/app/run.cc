@@ -1,0 +1,339 @@
+#include "rubato/app/run.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "rubato/app/build.h"
+#include "rubato/app/memory.h"
+#include "rubato/app/run_recorder.h"
+#include "rubato/base/digest.h"
+#include "rubato/metrics/report.h"
+#include "rubato/metrics/run_statistics.h"
+#include "rubato/metrics/sink.h"
+#include "rubato/store/checkpoint.h"
+#include "rubato/store/retention.h"
+
+namespace rubato {
+namespace {
+
+constexpr const char* kPretrainPhase = "pretrain";
+constexpr const char* kTrainPhase = "train";
+
+// A number in a checkpoint's notes; 0 when it is missing.
+int64_t note_number(const CheckpointMeta& meta, const std::string& name) {
+  int64_t value = 0;
+  const auto it = meta.notes.find(name);
+  if (it != meta.notes.end()) {
+    std::from_chars(it->second.data(), it->second.data() + it->second.size(), value);
+  }
+  return value;
+}
+
+std::string note_text(const CheckpointMeta& meta, const std::string& name) {
+  const auto it = meta.notes.find(name);
+  return it == meta.notes.end() ? "" : it->second;
+}
+
+class Run {
+ public:
+  Run(const Recipe& recipe, const Workload& workload, const std::string& data_digest,
+      const RunEnvironment& environment)
+      : recipe_(recipe), workload_(workload), data_digest_(data_digest), env_(environment) {}
+
+  StatusOr<RunResult> execute() {
+    began_ = env_.clock();
+    if (!env_.directory.empty()) RUBATO_RETURN_IF_ERROR(open_directory());
+    if (!recorder_) recorder_.emplace(nullptr, env_.progress);
+    theta_.resize(static_cast<size_t>(workload_.layout().size()));
+    const bool trains_on = resumed_ && note_text(resumed_->meta(), "phase") == kTrainPhase;
+    if (!trains_on) RUBATO_RETURN_IF_ERROR(pretrain());
+    if (!interrupted_) RUBATO_RETURN_IF_ERROR(train());
+    RUBATO_RETURN_IF_ERROR(recorder_->flush());
+    return conclude();
+  }
+
+ private:
+  // ---- the run directory
+
+  Status open_directory() {
+    FileSystem& files = *env_.files;
+    const bool holds_a_run = files.exists(metrics_path(env_.directory));
+    if (holds_a_run && !env_.resume) {
+      return absl::AlreadyExistsError(cat("[run] ", env_.directory,
+                                          ": holds a run already; --resume continues it, --out "
+                                          "names another directory"));
+    }
+    RUBATO_RETURN_IF_ERROR(files.make_directories(env_.directory));
+    if (holds_a_run) RUBATO_RETURN_IF_ERROR(find_checkpoint());
+    RUBATO_RETURN_IF_ERROR(
+        files.replace_file(join_path(env_.directory, "recipe.toml"), recipe_.to_toml()));
+    RUBATO_ASSIGN_OR_RETURN(JsonlSink sink, JsonlSink::open(files, env_.directory));
+    jsonl_.emplace(std::move(sink));
+    recorder_.emplace(&*jsonl_, env_.progress);
+    return holds_a_run ? restore_records() : absl::OkStatus();
+  }
+
+  // The newest checkpoint of the same recipe over the same data, if there is one.
+  Status find_checkpoint() {
+    RUBATO_ASSIGN_OR_RETURN(const Recipe before, recipe_of_run(*env_.files, env_.directory));
+    const std::vector<std::string> changed = difference(before, recipe_);
+    if (!changed.empty()) {
+      return absl::FailedPreconditionError(
+          cat("[resume] ", env_.directory, ": recipe changed: ", join(changed, ", ")));
+    }
+    RUBATO_ASSIGN_OR_RETURN(const auto checkpoints, list_checkpoints(*env_.files, env_.directory));
+    if (checkpoints.empty()) return absl::OkStatus();
+    RUBATO_ASSIGN_OR_RETURN(resumed_, open_checkpoint(*env_.files, checkpoints.front()));
+    last_checkpoint_ = checkpoints.front();
+    if (resumed_->meta().data_digest == data_digest_) return absl::OkStatus();
+    return absl::FailedPreconditionError(cat("[resume] ", env_.directory, ": data changed: digest ",
+                                             resumed_->meta().data_digest, " -> ", data_digest_));
+  }
+
+  // Records behind the checkpoint are forgotten: they will be made again.
+  Status restore_records() {
+    JsonlOffset offset;
+    std::optional<BudgetMark> mark;
+    if (resumed_) {
+      const CheckpointMeta& meta = resumed_->meta();
+      offset = {note_number(meta, "metrics_bytes"), note_number(meta, "events_bytes")};
+      mark = BudgetMark::from_text(note_text(meta, "budget_mark"));
+      wall_before_ = note_number(meta, "wall_time_ns");
+      training_began_ = note_number(meta, "training_began_ns");
+      pretrain_steps_ = note_number(meta, "pretrain_steps");
+    }
+    RUBATO_RETURN_IF_ERROR(jsonl_->truncate_to(offset));
+    RUBATO_RETURN_IF_ERROR(env_.files->remove_file(summary_path(env_.directory)));
+    RUBATO_ASSIGN_OR_RETURN(RunData before, load_run(*env_.files, env_.directory));
+    recorder_->restore(std::move(before.log), std::move(mark));
+    return absl::OkStatus();
+  }
+
+  // ---- phases
+
+  Status pretrain() {
+    if (!recipe_.has("pretrain.steps")) {
+      workload_.initialise(static_cast<uint64_t>(recipe_.integer("run.seed")), theta_);
+      return absl::OkStatus();
+    }
+    const std::string key = pretraining_key(recipe_);
+    if (env_.pretrained != nullptr && env_.pretrained->contains(key) && !resumed_) {
+      take_pretrained(env_.pretrained->at(key));
+      return absl::OkStatus();
+    }
+    workload_.initialise(static_cast<uint64_t>(recipe_.integer("run.seed")), theta_);
+    RUBATO_ASSIGN_OR_RETURN(const SimulationConfig config,
+                            pretraining_config(recipe_, env_.threads));
+    const Nanos began = wall();
+    RUBATO_RETURN_IF_ERROR(run_phase(config));
+    pretrain_steps_ = simulation_->local_steps();
+    if (!interrupted_) RUBATO_RETURN_IF_ERROR(save());
+    theta_.assign(simulation_->theta().begin(), simulation_->theta().end());
+    simulation_.reset();
+    resumed_.reset();
+    if (env_.pretrained != nullptr && !interrupted_) {
+      (*env_.pretrained)[key] = {theta_, recorder_->log().evals, wall() - began};
+    }
+    return absl::OkStatus();
+  }
+
+  void take_pretrained(const Pretrained& pretrained) {
+    theta_ = pretrained.theta;
+    for (EvalRecord record : pretrained.evals) {
+      record.method = recipe_.text("run.method");
+      recorder_->on_eval(record);
+    }
+    wall_before_ += pretrained.wall_ns;
+    pretrain_steps_ = recipe_.integer("pretrain.steps");
+  }
+
+  Status train() {
+    if (!resumed_) training_began_ = wall();
+    if (recipe_.text("train.mode") == "pretrain-only") return evaluate_only();
+    RUBATO_ASSIGN_OR_RETURN(const SimulationConfig config, training_config(recipe_, env_.threads));
+    recorder_->mark_at(recipe_.integer("train.budget_local_steps"),
+                       [this] { return digest_of(simulation_->theta()); });
+    RUBATO_RETURN_IF_ERROR(run_phase(config));
+    if (!interrupted_) RUBATO_RETURN_IF_ERROR(save());
+    theta_.assign(simulation_->theta().begin(), simulation_->theta().end());
+    return absl::OkStatus();
+  }
+
+  // The pretrained model as it is: a training phase of no steps.
+  Status evaluate_only() {
+    recorder_->set_phase(RunPhase::kTrain);
+    recorder_->mark_at(0, [this] { return digest_of(theta_); });
+    RUBATO_ASSIGN_OR_RETURN(const EvalResult result, workload_.evaluate(theta_, env_.threads));
+    EvalRecord record;
+    record.method = recipe_.text("run.method");
+    record.wall_time_ns = wall();
+    record.loss_nats = result.loss_nats;
+    record.bits_per_byte = result.bits_per_byte;
+    record.accuracy = result.accuracy;
+    recorder_->on_eval(record);
+    return absl::OkStatus();
+  }
+
+  Status run_phase(const SimulationConfig& config) {
+    phase_ = config.phase;
+    recorder_->set_phase(phase_);
+    RUBATO_RETURN_IF_ERROR(check_memory(config, workload_, env_.available_memory_bytes));
+    RUBATO_ASSIGN_OR_RETURN(simulation_, Simulation::make(config, workload_, theta_, *recorder_));
+    if (resumed_) {
+      RUBATO_RETURN_IF_ERROR(resumed_->read_theta(workload_.layout(), theta_));
+      simulation_->restore_theta(theta_);
+      RUBATO_RETURN_IF_ERROR(
+          resumed_->restore([this](StateWalk& walk) { simulation_->walk_state(walk); }));
+    }
+    session_began_ = env_.clock();
+    session_steps_ = simulation_->local_steps();
+    steps_total_ = config.coordinator.budget_steps *
+                   std::max<int64_t>(static_cast<int64_t>(config.stands_for.size()), 1);
+    const StatusOr<StopReason> reason =
+        simulation_->run({.wall_clock = [this] { return wall(); },
+                          .progress = [this](const SimulationProgress& p) { show(p); },
+                          .save = [this] { return save(); },
+                          .stop = env_.stop});
+    if (!reason.ok()) return with_last_checkpoint(reason.status());
+    interrupted_ = *reason == StopReason::kStopped;
+    // Before the first arrival there is nothing that a new start would not find again.
+    return interrupted_ && simulation_->local_steps() > 0 ? save() : absl::OkStatus();
+  }
+
+  Status with_last_checkpoint(const Status& status) {
+    // What was recorded up to the failure is worth keeping; the failure itself matters more.
+    const Status flushed = recorder_->flush();
+    const std::string where = last_checkpoint_.empty()
+                                  ? "; there is no checkpoint yet"
+                                  : cat("; last good checkpoint: ", last_checkpoint_);
+    return {status.code(), cat(std::string_view(status.message().data(), status.message().size()),
+                               where, flushed.ok() ? "" : "; the records could not be written")};
+  }
+
+  // ---- checkpoints
+
+  Status save() {
+    if (env_.directory.empty()) return absl::OkStatus();
+    FileSystem& files = *env_.files;
+    RUBATO_ASSIGN_OR_RETURN(const JsonlOffset offset, jsonl_->offset());
+    const bool training = phase_ == RunPhase::kTrain;
+    CheckpointMeta meta;
+    meta.step = simulation_->local_steps() + (training ? pretrain_steps_ : 0);
+    meta.build_id = env_.build_id;
+    meta.recipe_digest = recipe_.digest();
+    meta.data_digest = data_digest_;
+    meta.notes = {{"phase", training ? kTrainPhase : kPretrainPhase},
+                  {"metrics_bytes", cat(offset.metrics_bytes)},
+                  {"events_bytes", cat(offset.events_bytes)},
+                  {"wall_time_ns", cat(wall())},
+                  {"training_began_ns", cat(training_began_)},
+                  {"pretrain_steps", cat(training ? pretrain_steps_ : 0)}};
+    if (recorder_->mark()) meta.notes["budget_mark"] = recorder_->mark()->to_text();
+    RUBATO_RETURN_IF_ERROR(
+        write_checkpoint(files, env_.directory, meta, workload_.layout(), simulation_->theta(),
+                         [this](StateWalk& walk) { simulation_->walk_state(walk); }));
+    last_checkpoint_ = checkpoint_path(env_.directory, meta.step);
+    RetentionPolicy policy{.keep_last = recipe_.integer("checkpoint.keep_last"),
+                           .keep_every_steps = std::nullopt};
+    if (recipe_.has("checkpoint.keep_every_local_steps")) {
+      policy.keep_every_steps = recipe_.integer("checkpoint.keep_every_local_steps");
+    }
+    return prune_checkpoints(files, env_.directory, policy, meta.step).status();
+  }
+
+  // ---- what people see
+
+  Nanos wall() const { return wall_before_ + env_.clock() - began_; }
+
+  void show(const SimulationProgress& p) {
+    if (env_.progress == nullptr) return;
+    const int64_t steps = simulation_->local_steps();
+    const double seconds = to_seconds(env_.clock() - session_began_);
+    const double rate = static_cast<double>(steps - session_steps_) / std::max(seconds, 1e-9);
+    const double tokens_per_step =
+        static_cast<double>(p.counts.tokens) / std::max(1.0, static_cast<double>(steps));
+    env_.progress->update({.phase = phase_,
+                           .method = recipe_.text("run.method"),
+                           .steps_done = steps,
+                           .steps_total = steps_total_,
+                           .loss_nats = p.train_loss,
+                           .bits_per_byte = p.last_eval ? p.last_eval->bits_per_byte : 0,
+                           .lr = p.lr,
+                           .tokens_per_s = rate * tokens_per_step,
+                           .share_of_peak = std::nullopt,
+                           .staleness = static_cast<double>(p.staleness),
+                           .eta_s = rate > 0 ? static_cast<double>(steps_total_ - steps) / rate
+                                             : std::numeric_limits<double>::quiet_NaN()});
+  }
+
+  // ---- the end
+
+  StatusOr<RunResult> conclude() {
+    RunResult result;
+    result.interrupted = interrupted_;
+    result.checkpoint = last_checkpoint_;
+    result.data.log = recorder_->log();
+    result.data.recipe = recipe_.to_toml();
+    result.data.summary = summarise_run();
+    if (!env_.directory.empty() && !interrupted_) {
+      RUBATO_RETURN_IF_ERROR(write_summary(*env_.files, env_.directory, result.data.summary));
+      RUBATO_RETURN_IF_ERROR(write_report(*env_.files, join_path(env_.directory, "report.html"),
+                                          cat("Rubato: ", recipe_.text("run.method")),
+                                          std::span(&result.data, 1)));
+    }
+    result.theta = std::move(theta_);
+    return result;
+  }
+
+  RunSummary summarise_run() const {
+    RunSummary summary = summarise(recorder_->log_at_budget());
+    summary.build_id = env_.build_id;
+    summary.data_digest = data_digest_;
+    summary.recipe_digest = recipe_.digest();
+    summary.method = recipe_.text("run.method");
+    summary.seed = static_cast<uint64_t>(recipe_.integer("run.seed"));
+    summary.finished = !interrupted_;
+    summary.workers = static_cast<int64_t>(recipe_.reals("fleet.seconds_per_step").size());
+    const double train_s = summary.wall_time_s - to_seconds(training_began_);
+    summary.train_tokens_per_s = train_s > 0 ? static_cast<double>(summary.tokens) / train_s : 0;
+    summary.params_digest =
+        recorder_->mark() ? recorder_->mark()->params_digest : digest_of(theta_);
+    return summary;
+  }
+
+  const Recipe& recipe_;
+  const Workload& workload_;
+  const std::string& data_digest_;
+  const RunEnvironment& env_;
+
+  std::optional<JsonlSink> jsonl_;
+  std::optional<RunRecorder> recorder_;
+  std::optional<CheckpointReader> resumed_;  // until its phase has taken it over
+  std::unique_ptr<Simulation> simulation_;   // of the current phase
+  std::vector<float> theta_;                 // [P] at the start of the phase, and at the end
+  RunPhase phase_ = RunPhase::kTrain;
+  bool interrupted_ = false;
+  std::string last_checkpoint_;
+  int64_t pretrain_steps_ = 0;  // of the phase before; a checkpoint's number counts them
+  Nanos began_ = 0, wall_before_ = 0, training_began_ = 0;
+  Nanos session_began_ = 0;
+  int64_t session_steps_ = 0, steps_total_ = 1;
+};
+
+}  // namespace
+
+StatusOr<RunResult> run_recipe(const Recipe& recipe, const Workload& workload,
+                               const std::string& data_digest, const RunEnvironment& environment) {
+  return Run(recipe, workload, data_digest, environment).execute();
+}
+
+StatusOr<Recipe> recipe_of_run(FileSystem& files, const std::string& directory) {
+  const std::string path = join_path(directory, "recipe.toml");
+  RUBATO_ASSIGN_OR_RETURN(const std::string text, files.read_file(path));
+  return Recipe::parse(RecipeSchema::make(catalogue()), text, path);
+}
+
+}  // namespace rubato

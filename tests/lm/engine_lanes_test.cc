@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -89,6 +90,16 @@ TEST(EngineLanes, ThreadsNeverChangeABit) {
 
 TEST(EngineLanes, TheRoomForABatchNeverChangesABit) {
   EXPECT_EQ(train(*make(2, 1, 30), 1, 5, 2), train(*make(2, 1, 5), 1, 5, 2));
+}
+
+TEST(EngineLanes, EnginesSideBySideDoNotDisturbEachOther) {
+  const Training alone = train(*make(2, 1), 1, 7, 4);
+  std::vector<Training> together(3);
+  std::vector<std::thread> workers;
+  for (Training& result : together)
+    workers.emplace_back([&result] { result = train(*make(2, 1), 1, 7, 4); });
+  for (std::thread& worker : workers) worker.join();
+  for (const Training& result : together) EXPECT_EQ(result, alone);
 }
 
 TEST(EngineLanes, TheAddressOfTheParametersNeverChangesABit) {

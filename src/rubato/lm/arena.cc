@@ -5,6 +5,7 @@
 #include <fstream>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <sys/mman.h>
@@ -21,36 +22,49 @@ int64_t number_in(const char* path) {
   return file >> value ? value : -1;
 }
 
-// `MemAvailable:  123 kB` of /proc/meminfo, in bytes; -1 when it is not there.
-int64_t machine_available() {
-  std::ifstream file("/proc/meminfo");
-  std::string key, unit;
-  int64_t kib = 0;
-  while (file >> key >> kib) {
-    std::getline(file, unit);
-    if (key == "MemAvailable:") return kib * 1024;
+// The number behind `key` in a file of lines `key number ..`; -1 when there is none.
+int64_t number_behind(const char* path, std::string_view key) {
+  std::ifstream file(path);
+  std::string word, rest;
+  int64_t value = 0;
+  while (file >> word >> value) {
+    if (word == key) return value;
+    std::getline(file, rest);
   }
   return -1;
 }
 
-// What a control group leaves; -1 without a limit. The page cache in `usage` counts as taken,
-// which errs on the careful side by what the kernel would give back.
-int64_t group_available(const char* limit_path, const char* usage_path) {
-  const int64_t limit = number_in(limit_path), usage = number_in(usage_path);
+struct ControlGroup {
+  const char* limit;
+  const char* usage;
+  const char* statistics;
+  const char* reclaimable;  // its key in the statistics
+};
+
+// As they look from inside a container, or for a process in the root group.
+constexpr ControlGroup kVersion2 = {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current",
+                                    "/sys/fs/cgroup/memory.stat", "inactive_file"};
+constexpr ControlGroup kVersion1 = {"/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                                    "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+                                    "/sys/fs/cgroup/memory/memory.stat", "total_inactive_file"};
+
+// What a control group leaves, pages of files that nobody uses counted as free; -1 without a limit.
+int64_t available_in(const ControlGroup& group) {
+  const int64_t limit = number_in(group.limit), usage = number_in(group.usage);
   // Version 1 writes "no limit" as a number near the largest one.
   if (limit < 0 || usage < 0 || limit > (int64_t{1} << 60)) return -1;
-  return std::max<int64_t>(limit - usage, 0);
+  const int64_t reclaimable =
+      std::max<int64_t>(number_behind(group.statistics, group.reclaimable), 0);
+  return std::max<int64_t>(limit - usage + reclaimable, 0);
 }
 
 }  // namespace
 
 int64_t available_memory_bytes() {
   int64_t least = std::numeric_limits<int64_t>::max();
-  for (int64_t available :
-       {machine_available(),
-        group_available("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        group_available("/sys/fs/cgroup/memory/memory.limit_in_bytes",
-                        "/sys/fs/cgroup/memory/memory.usage_in_bytes")}) {
+  const int64_t machine_kib = number_behind("/proc/meminfo", "MemAvailable:");
+  for (int64_t available : {machine_kib < 0 ? -1 : machine_kib * 1024, available_in(kVersion2),
+                            available_in(kVersion1)}) {
     if (available >= 0) least = std::min(least, available);
   }
   return least == std::numeric_limits<int64_t>::max() ? -1 : least;

@@ -90,7 +90,11 @@ HWY_INLINE V exp_of(D d, V x) {
   const V given = x;
   x = hn::Max(hn::Set(d, -87.3f), hn::Min(hn::Set(d, 88.0f), x));
   const hn::RebindToSigned<D> di;
-  const V n = hn::Round(hn::Mul(x, hn::Set(d, 1.44269504088896341f)));
+  // x = n ln 2 + r. Adding 1.5 * 2^23 rounds to an integer and leaves it in the lowest bits, from
+  // where a shift makes it the exponent; the 127 more are the exponent's bias.
+  const V shift = hn::Set(d, 12582912.0f + 127.0f);
+  const V shifted = hn::MulAdd(x, hn::Set(d, 1.44269504088896341f), shift);
+  const V n = hn::Sub(shifted, shift);
   V r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), x);
   r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), r);
   V p = hn::Set(d, 1.9875691500e-4f);
@@ -100,7 +104,7 @@ HWY_INLINE V exp_of(D d, V x) {
   p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1f));
   p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
   p = hn::MulAdd(p, hn::Mul(r, r), hn::Add(r, hn::Set(d, 1.0f)));
-  const auto exponent = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, n), hn::Set(di, 127)));
+  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(di, shifted));
   const V result = hn::Mul(p, hn::BitCast(d, exponent));
   if constexpr (HWY_TARGET == HWY_SCALAR) return hn::IfThenElse(hn::IsNaN(given), given, result);
   return result;

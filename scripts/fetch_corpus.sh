@@ -190,7 +190,7 @@ extract_python() {
 mkdir -p "$out"
 for source in $missing; do
   unpack "${packages[$source]}"
-  rm -rf "${out:?}/$source" "$work/text"
+  rm -rf "${out:?}/$source" "$out/$source.partial" "$work/text"
   mkdir "$work/text"
   "extract_$source" "$work/text"
   find "$work/text" -type f -size -200c -delete  # pages without prose

@@ -120,7 +120,8 @@ TEST_F(Reading, HighlyCompressibleTextIsReadWhole) {
   put("/a.zst", zstd(text));
   for (const std::string path : {"/a.gz", "/a.zst"}) {
     size_t bytes = 0;
-    for (const std::string& document : *read({path})) bytes += document.size();
+    const auto documents = *read({path});
+    for (const std::string& document : documents) bytes += document.size();
     EXPECT_EQ(bytes, text.size()) << path;
   }
 }

@@ -1,5 +1,6 @@
 // Attention of one head against plain loops in double, forwards and backwards, over lengths and
 // head dimensions that are no multiple of anything, on every instruction set of this processor.
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -88,27 +89,29 @@ TEST_P(KernelAttention, ForwardAndBackwardAgreeWithPlainLoops) {
     std::vector<float> kt(shape.transposed_floats()), vt = kt, out(t * e), lse(t);
     std::vector<float> scratch(
         std::max(attention_forward_scratch(shape), attention_backward_scratch(shape)), NAN);
-    pack_rows(shape, q.data(), e, pq.data());
-    pack_rows(shape, k.data(), e, pk.data());
-    pack_rows(shape, v.data(), e, pv.data());
+    pack_rows(shape, 1, q.data(), e, pq.data());
+    pack_rows(shape, 1, k.data(), e, pk.data());
+    pack_rows(shape, 1, v.data(), e, pv.data());
     transpose_packed(shape, pk.data(), kt.data());
     transpose_packed(shape, pv.data(), vt.data());
     attention_forward(shape, pq.data(), kt.data(), pv.data(), scratch.data(), out.data(), e,
                       lse.data());
+    std::vector<float> pdout(shape.packed_floats()), along(shape.padded_positions(), NAN);
+    pack_rows(shape, 1, dout.data(), e, pdout.data());
+    dot_rows(shape, 1, dout.data(), out.data(), e, along.data());
     attention_backward(shape,
                        {.q = pq.data(),
                         .k = pk.data(),
                         .k_transposed = kt.data(),
                         .v_transposed = vt.data(),
                         .log_sum_exp = lse.data(),
-                        .out = out.data(),
-                        .dout = dout.data(),
-                        .row_stride = e},
+                        .dout = pdout.data(),
+                        .along = along.data()},
                        scratch.data(), dq.data(), dk.data(), dv.data());
     const auto expect_rows = [&](const std::vector<float>& got, const std::vector<double>& rows,
                                  const char* what) {
       std::vector<float> plain(t * e);
-      unpack_rows(shape, got.data(), plain.data(), e);
+      unpack_rows(shape, 1, got.data(), plain.data(), e);
       for (int64_t i = 0; i < t * e; ++i) {
         ASSERT_NEAR(plain[i], rows[i], 1e-4 * (1 + std::abs(rows[i])))
             << what << " T " << t << " E " << e << " at " << i;
@@ -121,31 +124,33 @@ TEST_P(KernelAttention, ForwardAndBackwardAgreeWithPlainLoops) {
   }
 }
 
-TEST_P(KernelAttention, RotationTurnsPairsOfHalvesAndBack) {
-  const int64_t t = 9, e = 22, half = e / 2;
+TEST_P(KernelAttention, RotationTurnsPairsOfHalvesOfEveryHeadAndBack) {
+  const int64_t t = 9, e = 22, half = e / 2, heads = 3, stride = heads * e + 5;
   const HeadShape shape = {.positions = t, .head_dim = e};
   std::vector<float> cosine(t * half), sine(t * half);
   for (int64_t i = 0; i < t * half; ++i) {
     cosine[i] = std::cos(0.3f * static_cast<float>(i));
     sine[i] = std::sin(0.3f * static_cast<float>(i));
   }
-  const auto x = normals(t * e, 7);
-  std::vector<float> packed(shape.packed_floats(), NAN), back(t * e);
-  pack_rotated(shape, {cosine.data(), sine.data()}, x.data(), e, 0.5f, packed.data());
-  unpack_rotated(shape, {cosine.data(), sine.data()}, packed.data(), 2.0f, back.data(), e);
-  for (int64_t r = 0; r < t; ++r) {
-    for (int64_t i = 0; i < half; ++i) {
-      const float c = cosine[r * half + i], s = sine[r * half + i];
-      const float low = x[r * e + i], high = x[r * e + half + i];
-      EXPECT_NEAR(packed[r * shape.padded_dim() + i], 0.5f * (low * c - high * s), 1e-6);
-      EXPECT_NEAR(packed[r * shape.padded_dim() + half + i], 0.5f * (high * c + low * s), 1e-6);
+  const RopeTables rope = {cosine.data(), sine.data()};
+  const auto x = normals(t * stride, 7);
+  std::vector<float> packed(heads * shape.packed_floats(), NAN), back = x;
+  pack_rotated(shape, heads, rope, x.data(), stride, 0.5f, packed.data());
+  for (int64_t h = 0; h < heads; ++h) {
+    const float* head = packed.data() + h * shape.packed_floats();
+    for (int64_t r = 0; r < t; ++r) {
+      for (int64_t i = 0; i < half; ++i) {
+        const float c = cosine[r * half + i], s = sine[r * half + i];
+        const float low = x[r * stride + h * e + i], high = x[r * stride + h * e + half + i];
+        EXPECT_NEAR(head[r * shape.padded_dim() + i], 0.5f * (low * c - high * s), 1e-6);
+        EXPECT_NEAR(head[r * shape.padded_dim() + half + i], 0.5f * (high * c + low * s), 1e-6);
+      }
     }
+    for (int64_t i = t * shape.padded_dim(); i < shape.packed_floats(); ++i) EXPECT_EQ(head[i], 0);
   }
-  for (int64_t i = 0; i < t * e; ++i) EXPECT_NEAR(back[i], x[i], 1e-5);
-  for (int64_t r = t; r < shape.padded_positions(); ++r) {
-    for (int64_t i = 0; i < shape.padded_dim(); ++i)
-      EXPECT_EQ(packed[r * shape.padded_dim() + i], 0.0f);
-  }
+  for (int64_t r = 0; r < t; ++r) std::fill_n(back.data() + r * stride, heads * e, 0.0f);
+  unpack_rotated(shape, heads, rope, packed.data(), 2.0f, back.data(), stride);
+  for (int64_t i = 0; i < t * stride; ++i) EXPECT_NEAR(back[i], x[i], 1e-5);
 }
 
 }  // namespace

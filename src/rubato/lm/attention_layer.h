@@ -33,8 +33,7 @@ class AttentionLayer {
                 float* dqkv);
 
  private:
-  void backward_group(const AttentionCache& cache, int64_t sequence, int64_t kv_head,
-                      const float* out, const float* dout, float* dqkv);
+  void backward_group(const AttentionCache& cache, int64_t sequence, int64_t kv_head);
 
   ModelConfig config_;
   kernels::HeadShape shape_;
@@ -43,9 +42,12 @@ class AttentionLayer {
   float* sine_;                  // (T, E/2)
   float* k_transposed_;          // one packed head each
   float* v_transposed_ = nullptr;
-  float* dq_ = nullptr;
-  float* dk_ = nullptr;
-  float* dv_ = nullptr;
+  // Of one sequence, packed by head:
+  float* dout_ = nullptr;   // H
+  float* along_ = nullptr;  // (H, Tp) <dout, out> by row
+  float* dq_ = nullptr;     // H
+  float* dk_ = nullptr;     // K
+  float* dv_ = nullptr;     // K
   float* scratch_;
 };
 

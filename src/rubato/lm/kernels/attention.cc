@@ -43,34 +43,67 @@ void clear_padding(HeadShape shape, float* packed) {
   std::fill(packed + shape.positions * dim, packed + shape.packed_floats(), 0.0f);
 }
 
-void pack_rotated_impl(HeadShape shape, RopeTables rope, const float* from, int64_t stride,
-                       float scale, float* packed) {
-  const int64_t half = shape.head_dim / 2;
-  for (int64_t t = 0; t < shape.positions; ++t) {
-    rotate_row(half, rope.cosine + t * half, rope.sine + t * half, 1.0f, scale, from + t * stride,
-               packed + t * shape.padded_dim());
-  }
-  clear_padding(shape, packed);
+void clear_paddings(HeadShape shape, int64_t heads, float* packed) {
+  for (int64_t h = 0; h < heads; ++h) clear_padding(shape, packed + h * shape.packed_floats());
 }
 
-void unpack_rotated_impl(HeadShape shape, RopeTables rope, const float* packed, float scale,
-                         float* to, int64_t stride) {
-  const int64_t half = shape.head_dim / 2;
+// body(row of the wide matrix, place in a packed matrix, t) for every row and head.
+template <class Body>
+HWY_INLINE void for_rows(HeadShape shape, int64_t heads, int64_t stride, const Body& body) {
   for (int64_t t = 0; t < shape.positions; ++t) {
-    rotate_row(half, rope.cosine + t * half, rope.sine + t * half, -1.0f, scale,
-               packed + t * shape.padded_dim(), to + t * stride);
+    for (int64_t h = 0; h < heads; ++h) {
+      body(t * stride + h * shape.head_dim, h * shape.packed_floats() + t * shape.padded_dim(), t);
+    }
   }
 }
 
-void pack_rows_impl(HeadShape shape, const float* from, int64_t stride, float* packed) {
-  for (int64_t t = 0; t < shape.positions; ++t)
-    copy_row(shape.head_dim, from + t * stride, packed + t * shape.padded_dim());
-  clear_padding(shape, packed);
+void pack_rotated_impl(HeadShape shape, int64_t heads, RopeTables rope, const float* from,
+                       int64_t stride, float scale, float* packed) {
+  const int64_t half = shape.head_dim / 2;
+  for_rows(shape, heads, stride, [&](int64_t wide, int64_t place, int64_t t) HWY_ATTR {
+    rotate_row(half, rope.cosine + t * half, rope.sine + t * half, 1.0f, scale, from + wide,
+               packed + place);
+  });
+  clear_paddings(shape, heads, packed);
 }
 
-void unpack_rows_impl(HeadShape shape, const float* packed, float* to, int64_t stride) {
-  for (int64_t t = 0; t < shape.positions; ++t)
-    copy_row(shape.head_dim, packed + t * shape.padded_dim(), to + t * stride);
+void unpack_rotated_impl(HeadShape shape, int64_t heads, RopeTables rope, const float* packed,
+                         float scale, float* to, int64_t stride) {
+  const int64_t half = shape.head_dim / 2;
+  for_rows(shape, heads, stride, [&](int64_t wide, int64_t place, int64_t t) HWY_ATTR {
+    rotate_row(half, rope.cosine + t * half, rope.sine + t * half, -1.0f, scale, packed + place,
+               to + wide);
+  });
+}
+
+void pack_rows_impl(HeadShape shape, int64_t heads, const float* from, int64_t stride,
+                    float* packed) {
+  for_rows(shape, heads, stride, [&](int64_t wide, int64_t place, int64_t) HWY_ATTR {
+    copy_row(shape.head_dim, from + wide, packed + place);
+  });
+  clear_paddings(shape, heads, packed);
+}
+
+void unpack_rows_impl(HeadShape shape, int64_t heads, const float* packed, float* to,
+                      int64_t stride) {
+  for_rows(shape, heads, stride, [&](int64_t wide, int64_t place, int64_t) HWY_ATTR {
+    copy_row(shape.head_dim, packed + place, to + wide);
+  });
+}
+
+void dot_rows_impl(HeadShape shape, int64_t heads, const float* x, const float* y, int64_t stride,
+                   float* dots) {
+  const int64_t padded = shape.padded_positions();
+  for (int64_t t = 0; t < shape.positions; ++t) {
+    for (int64_t h = 0; h < heads; ++h) {
+      const int64_t at = t * stride + h * shape.head_dim;
+      dots[h * padded + t] = sum(shape.head_dim, [&](auto d, int64_t e) HWY_ATTR {
+        return hn::Mul(hn::LoadU(d, x + at + e), hn::LoadU(d, y + at + e));
+      });
+    }
+  }
+  for (int64_t h = 0; h < heads; ++h)
+    std::fill(dots + h * padded + shape.positions, dots + (h + 1) * padded, 0.0f);
 }
 
 // Square blocks of 16: both sides stay within a few cache lines.
@@ -136,8 +169,7 @@ void attention_forward_impl(HeadShape shape, const float* q, const float* k_tran
 
 // One strip's probabilities P and score gradients dS = P * (dP - <dout, out>), and its rows of dq.
 HWY_INLINE void backward_rows(HeadShape shape, const AttentionBackwardInputs& in, int64_t begin,
-                              int64_t end, const float* dout, const float* along, float* prob,
-                              float* dscore, float* dq) {
+                              int64_t end, float* prob, float* dscore, float* dq) {
   const int64_t dim = shape.padded_dim(), stride = shape.transposed_stride();
   for (int64_t i = begin; i < end; i += kTileRows) {
     const int64_t cols = round_up_16(i + kTileRows);
@@ -145,13 +177,13 @@ HWY_INLINE void backward_rows(HeadShape shape, const AttentionBackwardInputs& in
     float* ds = dscore + (i - begin) * stride;
     tile_gemm({in.q + i * dim, dim, 1}, in.k_transposed, stride, shape.head_dim, cols, p, stride,
               false);
-    tile_gemm({dout + i * dim, dim, 1}, in.v_transposed, stride, shape.head_dim, cols, ds, stride,
-              false);
+    tile_gemm({in.dout + i * dim, dim, 1}, in.v_transposed, stride, shape.head_dim, cols, ds,
+              stride, false);
     for (int64_t r = 0; r < kTileRows; ++r) {
       // Rows of padding have no keys.
       const int64_t valid = i + r < shape.positions ? i + r + 1 : 0;
       exp_prefix(p + r * stride, valid, cols, valid > 0 ? in.log_sum_exp[i + r] : 0.0f);
-      const float pull = along[i + r];
+      const float pull = in.along[i + r];
       map(cols, [&](auto d, int64_t j) HWY_ATTR {
         const auto slope = hn::Sub(hn::LoadU(d, ds + r * stride + j), hn::Set(d, pull));
         hn::StoreU(hn::Mul(hn::LoadU(d, p + r * stride + j), slope), d, ds + r * stride + j);
@@ -166,27 +198,16 @@ void attention_backward_impl(HeadShape shape, const AttentionBackwardInputs& in,
                              float* dq, float* dk, float* dv) {
   const int64_t dim = shape.padded_dim(), stride = shape.transposed_stride();
   const int64_t padded = shape.padded_positions();
-  float* dout = scratch;
-  float* along = dout + shape.packed_floats();
-  float* prob = along + padded;
+  float* prob = scratch;
   float* dscore = prob + kAttentionStripRows * stride;
-  pack_rows_impl(shape, in.dout, in.row_stride, dout);
-  for (int64_t t = 0; t < shape.positions; ++t) {
-    const float* x = in.dout + t * in.row_stride;
-    const float* y = in.out + t * in.row_stride;
-    along[t] = sum(shape.head_dim, [&](auto d, int64_t e) HWY_ATTR {
-      return hn::Mul(hn::LoadU(d, x + e), hn::LoadU(d, y + e));
-    });
-  }
-  std::fill(along + shape.positions, along + padded, 0.0f);
   for (int64_t begin = 0; begin < padded; begin += kAttentionStripRows) {
     const int64_t end = std::min(begin + kAttentionStripRows, padded);
-    backward_rows(shape, in, begin, end, dout, along, prob, dscore, dq);
+    backward_rows(shape, in, begin, end, prob, dscore, dq);
     for (int64_t j = 0; j < end; j += kTileRows) {
       // Queries of this strip that see keys [j, j + 8).
       const int64_t first = std::max(begin, j);
       const int64_t skipped = (first - begin) * stride + j;
-      tile_gemm({prob + skipped, 1, stride}, dout + first * dim, dim, end - first, dim,
+      tile_gemm({prob + skipped, 1, stride}, in.dout + first * dim, dim, end - first, dim,
                 dv + j * dim, dim, true);
       tile_gemm({dscore + skipped, 1, stride}, in.q + first * dim, dim, end - first, dim,
                 dk + j * dim, dim, true);
@@ -204,26 +225,32 @@ HWY_EXPORT(pack_rotated_impl);
 HWY_EXPORT(unpack_rotated_impl);
 HWY_EXPORT(pack_rows_impl);
 HWY_EXPORT(unpack_rows_impl);
+HWY_EXPORT(dot_rows_impl);
 HWY_EXPORT(transpose_packed_impl);
 HWY_EXPORT(attention_forward_impl);
 HWY_EXPORT(attention_backward_impl);
 
-void pack_rotated(HeadShape shape, RopeTables rope, const float* from, int64_t stride, float scale,
-                  float* packed) {
-  HWY_DYNAMIC_DISPATCH(pack_rotated_impl)(shape, rope, from, stride, scale, packed);
+void pack_rotated(HeadShape shape, int64_t heads, RopeTables rope, const float* from,
+                  int64_t stride, float scale, float* packed) {
+  HWY_DYNAMIC_DISPATCH(pack_rotated_impl)(shape, heads, rope, from, stride, scale, packed);
 }
 
-void unpack_rotated(HeadShape shape, RopeTables rope, const float* packed, float scale, float* to,
-                    int64_t stride) {
-  HWY_DYNAMIC_DISPATCH(unpack_rotated_impl)(shape, rope, packed, scale, to, stride);
+void unpack_rotated(HeadShape shape, int64_t heads, RopeTables rope, const float* packed,
+                    float scale, float* to, int64_t stride) {
+  HWY_DYNAMIC_DISPATCH(unpack_rotated_impl)(shape, heads, rope, packed, scale, to, stride);
 }
 
-void pack_rows(HeadShape shape, const float* from, int64_t stride, float* packed) {
-  HWY_DYNAMIC_DISPATCH(pack_rows_impl)(shape, from, stride, packed);
+void pack_rows(HeadShape shape, int64_t heads, const float* from, int64_t stride, float* packed) {
+  HWY_DYNAMIC_DISPATCH(pack_rows_impl)(shape, heads, from, stride, packed);
 }
 
-void unpack_rows(HeadShape shape, const float* packed, float* to, int64_t stride) {
-  HWY_DYNAMIC_DISPATCH(unpack_rows_impl)(shape, packed, to, stride);
+void unpack_rows(HeadShape shape, int64_t heads, const float* packed, float* to, int64_t stride) {
+  HWY_DYNAMIC_DISPATCH(unpack_rows_impl)(shape, heads, packed, to, stride);
+}
+
+void dot_rows(HeadShape shape, int64_t heads, const float* x, const float* y, int64_t stride,
+              float* dots) {
+  HWY_DYNAMIC_DISPATCH(dot_rows_impl)(shape, heads, x, y, stride, dots);
 }
 
 void transpose_packed(HeadShape shape, const float* packed, float* transposed) {
@@ -235,8 +262,7 @@ int64_t attention_forward_scratch(HeadShape shape) {
 }
 
 int64_t attention_backward_scratch(HeadShape shape) {
-  return shape.packed_floats() + shape.padded_positions() +
-         2 * kAttentionStripRows * shape.transposed_stride();
+  return 2 * kAttentionStripRows * shape.transposed_stride();
 }
 
 void attention_forward(HeadShape shape, const float* q, const float* k_transposed, const float* v,

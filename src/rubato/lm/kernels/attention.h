@@ -33,18 +33,24 @@ struct RopeTables {
   const float* sine = nullptr;
 };
 
-/// Rows of `from` (row stride `stride`), rotated and times `scale`, into a packed matrix.
-void pack_rotated(HeadShape shape, RopeTables rope, const float* from, int64_t stride, float scale,
-                  float* packed);
-/// Rows of `from` as they are into a packed matrix.
-void pack_rows(HeadShape shape, const float* from, int64_t stride, float* packed);
+// Packing sweeps over rows once and takes `heads` neighbouring heads from each, so that memory is
+// read in order; head h goes to the h-th packed matrix.
+
+/// Rows of `from` (row stride `stride`), rotated and times `scale`, into packed matrices.
+void pack_rotated(HeadShape shape, int64_t heads, RopeTables rope, const float* from,
+                  int64_t stride, float scale, float* packed);
+/// Rows of `from` as they are into packed matrices.
+void pack_rows(HeadShape shape, int64_t heads, const float* from, int64_t stride, float* packed);
+/// dots (heads, Tp): <x, y> of each row's heads, zero in the padding.
+void dot_rows(HeadShape shape, int64_t heads, const float* x, const float* y, int64_t stride,
+              float* dots);
 /// A packed matrix transposed.
 void transpose_packed(HeadShape shape, const float* packed, float* transposed);
 /// The gradient of pack_rotated's input (rotated back, times `scale`) into rows of `to`.
-void unpack_rotated(HeadShape shape, RopeTables rope, const float* packed, float scale, float* to,
-                    int64_t stride);
-/// The first T rows and E columns of a packed matrix into rows of `to`.
-void unpack_rows(HeadShape shape, const float* packed, float* to, int64_t stride);
+void unpack_rotated(HeadShape shape, int64_t heads, RopeTables rope, const float* packed,
+                    float scale, float* to, int64_t stride);
+/// The first T rows and E columns of packed matrices into rows of `to`.
+void unpack_rows(HeadShape shape, int64_t heads, const float* packed, float* to, int64_t stride);
 
 /// Floats of scratch memory that a head needs.
 int64_t attention_forward_scratch(HeadShape shape);
@@ -54,17 +60,15 @@ int64_t attention_backward_scratch(HeadShape shape);
 void attention_forward(HeadShape shape, const float* q, const float* k_transposed, const float* v,
                        float* scratch, float* out, int64_t out_stride, float* log_sum_exp);
 
-/// What the backward pass of one query head reads: packed, but for `out` and `dout`: rows of a
-/// wider matrix.
+/// What the backward pass of one query head reads; matrices are packed.
 struct AttentionBackwardInputs {
   const float* q;
   const float* k;
   const float* k_transposed;
   const float* v_transposed;
   const float* log_sum_exp;  // [T]
-  const float* out;          // (T, E), stride row_stride
-  const float* dout;         // (T, E), stride row_stride
-  int64_t row_stride;
+  const float* dout;
+  const float* along;  // [Tp] <dout, out> by row
 };
 
 /// dq is written, dk and dv are added to; all packed (of the scaled and rotated queries and keys).

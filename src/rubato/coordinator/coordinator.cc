@@ -1,6 +1,7 @@
 #include "rubato/coordinator/coordinator.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "rubato/base/archive.h"
 #include "rubato/base/int128.h"
@@ -9,6 +10,8 @@ namespace rubato {
 namespace {
 
 constexpr size_t kSpeedWindow = 8;  // measurements a worker's speed is the median of
+// Expectations end here, 73 years: sums with a slack stay in range whatever speed a peer claims.
+constexpr Nanos kLatestExpectation = std::numeric_limits<Nanos>::max() / 4;
 
 Status invalid(std::string_view what, int64_t got, std::string_view want) {
   return absl::InvalidArgumentError(cat("[coordinator] ", what, ": got ", got, ", want ", want));
@@ -280,7 +283,13 @@ void Coordinator::open_window_or_wait(Effects& effects, bool timer_fired) {
   if (finished_) return;
   const bool anyone_waits =
       std::ranges::any_of(workers_, [](const auto& entry) { return entry.second.waiting; });
-  if (!anyone_waits && group_.empty()) return;  // a late delta of a worker that is gone
+  if (!anyone_waits && group_.empty()) {
+    // A late delta of a worker that is gone, or everybody of the window has gone: there is no
+    // window. Left open it would keep newcomers out and shorten the next one.
+    window_opened_.reset();
+    timer_at_.reset();
+    return;
+  }
   if (!window_opened_) window_opened_ = now_;
   std::vector<Nanos> expected;
   for (const auto& [id, flight] : in_flight_) {
@@ -375,7 +384,9 @@ Task Coordinator::make_task(WorkerId id, Worker& worker) {
     worker.rewarm_done += task.steps;
   }
   task.dispatched = now_;
-  task.expected_arrival = now_ + task.steps * speed_of(worker) + worker.overhead;
+  const Int128 expected =
+      static_cast<Int128>(task.steps) * speed_of(worker) + now_ + worker.overhead;
+  task.expected_arrival = static_cast<Nanos>(std::min<Int128>(expected, kLatestExpectation));
   return task;
 }
 

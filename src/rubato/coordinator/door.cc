@@ -43,7 +43,8 @@ Door::Verdict Door::judge(double norm, bool finite, int64_t steps) {
     return {.pass = false, .reason = RejectReason::kNotFinite};
   double size = norm / std::sqrt(static_cast<double>(steps));
   Verdict verdict;
-  if (config_.norm_action != NormAction::kOff && accepted_ >= config_.norm_after) {
+  if (config_.norm_action != NormAction::kOff && accepted_ >= config_.norm_after &&
+      !recent_.empty()) {
     const double limit = config_.norm_multiple * median(recent_);
     // A median of zero says nothing about what is large.
     if (limit > 0 && size > limit) {

@@ -64,7 +64,9 @@ class OwnShard final : public ShardSampler {
  public:
   ShardId sample(std::span<const ShardProgress> shards, WorkerId worker, TaskId,
                  uint64_t) const override {
-    return ShardId(worker.value() % static_cast<int64_t>(shards.size()));
+    // Every number is somebody's shard, negative ones too.
+    const auto count = static_cast<int64_t>(shards.size());
+    return ShardId((worker.value() % count + count) % count);
   }
 };
 

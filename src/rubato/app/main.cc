@@ -1,6 +1,8 @@
 // rubato: see program.h and the commands beside it.
 #include <atomic>
 #include <csignal>
+#include <cstdint>
+#include <ctime>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -12,21 +14,30 @@
 namespace {
 
 std::atomic<bool> g_interrupted{false};
-static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler sets it");
+std::atomic<int64_t> g_interrupted_at_s{0};
+static_assert(std::atomic<int64_t>::is_always_lock_free, "a signal handler sets it");
 
-// The first signal asks for an orderly end; the second finds the default action and kills.
-void catch_once(int signal_number) {
-  struct sigaction action = {};
-  action.sa_handler = [](int) { g_interrupted = true; };
-  action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
-  sigaction(signal_number, &action, nullptr);
+// The first signal asks for an orderly end, one that comes later kills. Shells and `timeout` may
+// deliver one Ctrl-C twice, so what follows within two seconds is the same wish.
+void on_signal(int signal_number) {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  if (!g_interrupted.exchange(true)) {
+    g_interrupted_at_s = now.tv_sec;
+  } else if (now.tv_sec > g_interrupted_at_s + 1) {
+    std::signal(signal_number, SIG_DFL);
+    raise(signal_number);
+  }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  catch_once(SIGINT);
-  catch_once(SIGTERM);
+  struct sigaction action = {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
   const std::vector<std::string> args(argv + 1, argv + argc);
   return rubato::run_program(args,
                              {std::cout, std::cerr, isatty(STDERR_FILENO) == 1, &g_interrupted});

@@ -23,7 +23,7 @@ struct Terminal {
   std::ostream& out;                               // results
   std::ostream& err;                               // progress and errors
   bool interactive = false;                        // err is a terminal that can redraw a line
-  const std::atomic<bool>* interrupted = nullptr;  // set once by Ctrl-C; null: never
+  const std::atomic<bool>* interrupted = nullptr;  // set by Ctrl-C; null: never
 };
 
 /// The chosen subcommand: returns an exit code, or an error that becomes one line on `err`.

@@ -1,0 +1,95 @@
+// The recipes that come with the project: each parses, every method runs under each as far as the
+// configuration, and the tiny ones train twice to the same bits.
+#include <filesystem>
+#include <sstream>
+
+#include <gtest/gtest.h>
+
+#include "rubato/app/build.h"
+#include "rubato/app/memory.h"
+#include "rubato/app/methods.h"
+#include "rubato/app/program.h"
+#include "rubato/app/run.h"
+
+namespace rubato {
+namespace {
+
+std::vector<std::string> recipe_paths() {
+  std::vector<std::string> paths;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::string(RUBATO_SOURCE_DIR) + "/recipes")) {
+    if (entry.path().extension() == ".toml") paths.push_back(entry.path().string());
+  }
+  return paths;
+}
+
+TEST(Recipes, AllThatArePromisedAreThere) {
+  for (const char* name :
+       {"demo", "toy", "paper-20m", "paper-60m", "paper-150m", "tiny-quadratic", "tiny-lm"}) {
+    EXPECT_TRUE(std::filesystem::exists(cat(RUBATO_SOURCE_DIR, "/recipes/", name, ".toml")))
+        << name;
+  }
+}
+
+TEST(Recipes, EveryMethodCanBeConfiguredFromEveryRecipe) {
+  const auto schema = RecipeSchema::make(catalogue());
+  for (const std::string& path : recipe_paths()) {
+    const auto recipe = Recipe::load(schema, path);
+    ASSERT_TRUE(recipe.ok()) << recipe.status();
+    for (const Method* method : all_methods()) {
+      const auto own = recipe_for_method(*recipe, method->name);
+      ASSERT_TRUE(own.ok()) << path << ": " << own.status();
+      const auto config = training_config(*own, 1);
+      ASSERT_TRUE(config.ok()) << path << ": " << config.status();
+      if (own->has("pretrain.steps")) {
+        EXPECT_TRUE(pretraining_config(*own, 1).ok()) << path;
+      }
+    }
+  }
+}
+
+TEST(Recipes, TheBudgetIsWholeRounds) {
+  const auto schema = RecipeSchema::make(catalogue());
+  for (const std::string& path : recipe_paths()) {
+    const auto recipe = Recipe::load(schema, path);
+    ASSERT_TRUE(recipe.ok()) << recipe.status();
+    const auto workers = static_cast<int64_t>(recipe->reals("fleet.seconds_per_step").size());
+    const int64_t round = workers * recipe->integer("train.local_steps");
+    EXPECT_EQ(recipe->integer("train.budget_local_steps") % round, 0) << path;
+    EXPECT_GE(recipe->integer("train.budget_local_steps") / round, 10) << path;
+  }
+}
+
+TEST(Recipes, TinyLanguageModelFromTextToSample) {
+  const std::string directory = ::testing::TempDir() + "rubato_tiny_lm";
+  std::filesystem::remove_all(directory);
+  const std::string source = RUBATO_SOURCE_DIR;
+  const auto program = [](std::vector<std::string> args) {
+    std::ostringstream out, err;
+    const int code = run_program(args, {out, err});
+    EXPECT_EQ(code, kExitOk) << err.str();
+    return out.str();
+  };
+  const std::string data = directory + "/data";
+  program({"prepare", source + "/src/rubato/app", source + "/src/rubato/base", "--out", data,
+           "--shards", "2"});
+  std::vector<std::string> digests;
+  for (const char* threads : {"1", "3"}) {
+    const std::string out = cat(directory, "/run-", threads);
+    const std::string printed =
+        program({"train", source + "/recipes/tiny-lm.toml", "--set", "data.directory=" + data,
+                 "--out", out, "--threads", threads, "--json"});
+    const size_t at = printed.find("\"params_digest\":");
+    ASSERT_NE(at, std::string::npos) << printed;
+    digests.push_back(printed.substr(at, 50));
+    EXPECT_NE(program({"eval", out}).find("perplexity"), std::string::npos);
+    EXPECT_EQ(program({"sample", out, "--prompt", "void ", "--tokens", "8"}).substr(0, 5), "void ");
+  }
+  EXPECT_EQ(digests[0], digests[1]);
+  EXPECT_NE(program({"report", directory + "/run-1", directory + "/run-3"}).find("report: "),
+            std::string::npos);
+  std::filesystem::remove_all(directory);
+}
+
+}  // namespace
+}  // namespace rubato

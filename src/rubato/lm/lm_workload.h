@@ -43,6 +43,7 @@ class LmWorkload final : public Workload {
   double flops_per_token() const override;
 
   const ModelConfig& config() const { return config_; }
+  int lanes() const { return options_.lanes; }
   const TokenDataset& dataset() const { return *dataset_; }
 
  private:

@@ -80,6 +80,12 @@ TEST(Compare, TimeToSyncLossIsCountedBeyondTheBudgetAndNullWhenNever) {
   }
 }
 
+TEST(Compare, WithoutAReferenceNobodyGoesOnBeyondTheBudget) {
+  const auto result = compare_methods(recipe(), {{"dn-dylu"}, {1}}, environment(), silent);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_LT(result->runs[0].log.evals.back().local_steps, 420);
+}
+
 TEST(Compare, SeedsGetTheirOwnRowsAndASpread) {
   MemoryFileSystem files;
   RunEnvironment env = environment();

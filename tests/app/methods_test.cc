@@ -71,6 +71,16 @@ TEST(Methods, ContradictingAMethodIsAnError) {
   EXPECT_TRUE(recipe_for_method(recipe("[gate]\nkind = \"free\"\n"), "dn-dylu").ok());
 }
 
+TEST(Methods, ASetKeyThatNothingReadsIsAnError) {
+  const Recipe base = recipe("", {"outer.nesterov.lr=0.3", "lr.max=0.1"});
+  const std::vector<Recipe> both = {*recipe_for_method(base, "dn"),
+                                    *recipe_for_method(base, "sync-diloco")};
+  EXPECT_TRUE(check_sets_have_effect(base, both).ok());
+  EXPECT_EQ(std::string(check_sets_have_effect(base, std::span(both).first(1)).message()),
+            "[recipe] --set: outer.nesterov.lr: has no effect under dn; outer.rule is "
+            "\"delayed_nesterov\"");
+}
+
 TEST(Methods, UnknownMethodNamesTheNearest) {
   EXPECT_EQ(std::string(recipe_for_method(recipe(""), "dn-dilu").status().message()),
             "[method] unknown method dn-dilu (did you mean dn-dylu?)");

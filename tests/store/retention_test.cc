@@ -28,6 +28,15 @@ TEST(Retention, TheLastAndTheMilestonesStay) {
   EXPECT_THAT(deleted(1, std::nullopt, 20), ElementsAre(0, 10, 30, 40, 50));
 }
 
+TEST(Retention, AMilestoneIsTheFirstAtOrBehindAMultipleAndStaysOne) {
+  std::vector<int64_t> kept;
+  for (int64_t step = 7; step < 700; step += 13) {
+    kept.push_back(step);
+    for (const int64_t gone : checkpoints_to_delete(kept, {1, 100}, step)) std::erase(kept, gone);
+  }
+  EXPECT_THAT(kept, ElementsAre(111, 202, 306, 410, 501, 605, 696));
+}
+
 TEST(Retention, HoldsForAnySteps) {
   EXPECT_TRUE(rc::check([](const std::set<uint16_t>& given) {
     std::vector<int64_t> steps(given.begin(), given.end());
@@ -38,8 +47,9 @@ TEST(Retention, HoldsForAnySteps) {
     const auto deleted = checkpoints_to_delete(steps, {last, every}, written);
     RC_ASSERT(std::ranges::is_sorted(deleted));
     for (size_t i = 0; i < steps.size(); ++i) {
-      const bool stays =
-          static_cast<int64_t>(i) < last || steps[i] % every == 0 || steps[i] == written;
+      const int64_t before = i + 1 < steps.size() ? steps[i + 1] : 0;
+      const bool milestone = steps[i] == 0 || steps[i] / every > before / every;
+      const bool stays = static_cast<int64_t>(i) < last || milestone || steps[i] == written;
       RC_ASSERT(std::ranges::binary_search(deleted, steps[i]) == !stays);
     }
   }));

@@ -41,10 +41,12 @@ bool is_asynchronous(const Recipe& recipe) {
   return recipe.text("train.mode") == "local-sgd" && recipe.text("gate.kind") != "barrier";
 }
 
-StatusOr<Recipe> recipe_of(const Recipe& base, const std::string& method, int64_t seed) {
+// `follow`: an asynchronous run goes on beyond the budget, to be timed against the reference.
+StatusOr<Recipe> recipe_of(const Recipe& base, const std::string& method, int64_t seed,
+                           bool follow) {
   RUBATO_ASSIGN_OR_RETURN(const Recipe seeded, base.with("run.seed", seed, "the comparison"));
   RUBATO_ASSIGN_OR_RETURN(Recipe recipe, recipe_for_method(seeded, method));
-  if (!is_asynchronous(recipe)) return recipe;
+  if (!follow || !is_asynchronous(recipe)) return recipe;
   return recipe.with("train.extend", base.real("compare.extend"), "compare.extend");
 }
 
@@ -74,18 +76,23 @@ StatusOr<Comparison> compare_methods(const Recipe& base, const ComparisonPlan& p
                                      const RunEnvironment& environment,
                                      const std::function<void(const std::string&)>& announce) {
   // Every recipe is checked before the first run: an error in the last one is cheap now.
-  std::vector<std::pair<std::string, Recipe>> recipes;
+  std::vector<std::string> names;
+  std::vector<Recipe> recipes;
+  const bool follow = std::ranges::find(plan.methods, kReferenceMethod) != plan.methods.end();
   for (const int64_t seed : plan.seeds) {
     for (const std::string& method : plan.methods) {
-      const std::string name = plan.seeds.size() > 1 ? cat(method, "-seed-", seed) : method;
-      RUBATO_ASSIGN_OR_RETURN(Recipe recipe, recipe_of(base, method, seed));
-      recipes.emplace_back(name, std::move(recipe));
+      names.push_back(plan.seeds.size() > 1 ? cat(method, "-seed-", seed) : method);
+      RUBATO_ASSIGN_OR_RETURN(Recipe recipe, recipe_of(base, method, seed, follow));
+      recipes.push_back(std::move(recipe));
     }
   }
+  RUBATO_RETURN_IF_ERROR(check_sets_have_effect(base, recipes));
   Comparison comparison;
   WorkloadCache workloads(environment.threads);
   PretrainedByKey pretrained;
-  for (const auto& [name, recipe] : recipes) {
+  for (size_t i = 0; i < recipes.size(); ++i) {
+    const std::string& name = names[i];
+    const Recipe& recipe = recipes[i];
     announce(name);
     RUBATO_ASSIGN_OR_RETURN(const BuiltWorkload* built, workloads.get(recipe));
     RunEnvironment own = environment;
@@ -103,7 +110,7 @@ StatusOr<Comparison> compare_methods(const Recipe& base, const ComparisonPlan& p
   if (environment.directory.empty()) return comparison;
   for (size_t i = 0; i < comparison.runs.size(); ++i) {
     RUBATO_RETURN_IF_ERROR(write_summary(*environment.files,
-                                         join_path(environment.directory, recipes[i].first),
+                                         join_path(environment.directory, names[i]),
                                          comparison.runs[i].summary));
   }
   return comparison;

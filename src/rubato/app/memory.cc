@@ -1,5 +1,9 @@
 #include "rubato/app/memory.h"
 
+#include <algorithm>
+
+#include "rubato/lm/lm_workload.h"
+
 namespace rubato {
 namespace {
 
@@ -33,19 +37,32 @@ std::string gibibytes(int64_t bytes) {
   return cat(static_cast<double>(bytes) / kGib, " GiB");
 }
 
+// What the executors' engines take beside parameters and state; 0 where nobody predicts it.
+int64_t engine_bytes(const SimulationConfig& config, const Workload& workload) {
+  const auto* model = dynamic_cast<const LmWorkload*>(&workload);
+  if (model == nullptr) return 0;
+  const int64_t planes = workload.optimizer().num_planes();
+  const int64_t one =
+      predict_memory_bytes(model->config(), workload.tokens_per_sequence(),
+                           config.worker.batch_sequences, model->lanes(), config.threads, planes) -
+      (1 + planes) * workload.layout().size() * static_cast<int64_t>(sizeof(float));
+  return one * std::min<int64_t>(config.threads, static_cast<int64_t>(config.fleet.size()));
+}
+
 }  // namespace
 
-StatusOr<int64_t> state_bytes(const SimulationConfig& config, const Workload& workload) {
+StatusOr<int64_t> phase_bytes(const SimulationConfig& config, const Workload& workload) {
   RUBATO_ASSIGN_OR_RETURN(const int64_t chain, chain_planes(config));
   const auto workers = static_cast<int64_t>(config.fleet.size());
   const int64_t per_worker = 2 + workload.optimizer().num_planes();
   // Theta, its published copy, and a group's mean.
   return (3 + chain + workers * per_worker) * workload.layout().size() *
-         static_cast<int64_t>(sizeof(float));
+             static_cast<int64_t>(sizeof(float)) +
+         engine_bytes(config, workload);
 }
 
 Status check_memory(const SimulationConfig& config, const Workload& workload, int64_t available) {
-  RUBATO_ASSIGN_OR_RETURN(const int64_t wanted, state_bytes(config, workload));
+  RUBATO_ASSIGN_OR_RETURN(const int64_t wanted, phase_bytes(config, workload));
   if (available < 0 || wanted <= available) return absl::OkStatus();
   return absl::ResourceExhaustedError(cat("[memory] got ", gibibytes(available), ", want ",
                                           gibibytes(wanted), " for ", workload.layout().size(),

@@ -7,10 +7,9 @@
 
 namespace rubato {
 
-/// [bytes] of parameters and state that the phase holds at its peak: theta, the chain's planes, the
-/// published version, and per worker its copy, the version it started from and its inner state.
-/// Trainers' activations come on top; making them reports itself.
-StatusOr<int64_t> state_bytes(const SimulationConfig& config, const Workload& workload);
+/// [bytes] that the phase holds at its peak: theta, the chain's planes, the published version; per
+/// worker its copy, the version it started from and its inner state; the language model's engines.
+StatusOr<int64_t> phase_bytes(const SimulationConfig& config, const Workload& workload);
 
 /// `available` [bytes], negative when unknown. ResourceExhausted `[memory] got 3.1 GiB, want 12.4
 /// GiB for ..` when it cannot fit.

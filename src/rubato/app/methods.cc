@@ -110,4 +110,17 @@ StatusOr<Recipe> recipe_for_method(const Recipe& base, std::string_view name) {
   return recipe.narrowed();
 }
 
+Status check_sets_have_effect(const Recipe& base, std::span<const Recipe> recipes) {
+  for (const auto& [key, value] : base.resolved()) {
+    if (base.where(key) != "--set") continue;
+    const auto in_force = [&key = key](const Recipe& r) { return r.resolved().contains(key); };
+    if (std::ranges::any_of(recipes, in_force)) continue;
+    std::vector<std::string> methods;
+    for (const Recipe& recipe : recipes) methods.push_back(recipe.text("run.method"));
+    return base.error(key, cat("has no effect under ", join(methods, ", "), "; outer.rule is ",
+                               to_text(recipes.front().resolved().at("outer.rule"))));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace rubato

@@ -32,4 +32,8 @@ StatusOr<const Method*> find_method(std::string_view name);
 /// one, gives a key that the method decides another value.
 StatusOr<Recipe> recipe_for_method(const Recipe& base, std::string_view method);
 
+/// InvalidArgument `[recipe] --set: outer.sgd.lr: has no effect ..` when a --set key of `base` is
+/// in force in none of the `recipes` made from it: a silent wrong experiment otherwise.
+Status check_sets_have_effect(const Recipe& base, std::span<const Recipe> recipes);
+
 }  // namespace rubato

@@ -175,8 +175,9 @@ RecipeSection checkpoint_section() {
           {optional(integer_option("every_local_steps", 1000, 1, kMany, "local steps",
                                    "absent: only at the end and on an interrupt")),
            integer_option("keep_last", 2, 1, 1'000'000, "checkpoints", "the newest ones stay"),
-           optional(integer_option("keep_every_local_steps", 1, 1, kMany, "local steps",
-                                   "checkpoints of these steps stay for good; absent: none"))},
+           optional(integer_option(
+               "keep_every_local_steps", 1, 1, kMany, "local steps",
+               "the first one at or behind each multiple stays for good; absent: none"))},
           "",
           ""};
 }

@@ -15,7 +15,10 @@ std::vector<int64_t> checkpoints_to_delete(std::span<const int64_t> steps,
   for (int64_t i = 0; i < count; ++i) {
     const int64_t step = sorted[static_cast<size_t>(i)];
     const bool is_recent = i >= count - policy.keep_last;
-    const bool is_milestone = policy.keep_every_steps && step % *policy.keep_every_steps == 0;
+    const int64_t before = i > 0 ? sorted[static_cast<size_t>(i - 1)] : 0;
+    const bool is_milestone =
+        policy.keep_every_steps &&
+        (step == 0 || step / *policy.keep_every_steps > before / *policy.keep_every_steps);
     if (!is_recent && !is_milestone && step != just_written) deleted.push_back(step);
   }
   return deleted;

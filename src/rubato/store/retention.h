@@ -12,12 +12,14 @@
 namespace rubato {
 
 struct RetentionPolicy {
-  int64_t keep_last = 3;                    // newest checkpoints that stay
-  std::optional<int64_t> keep_every_steps;  // checkpoints at multiples of this stay too; >= 1
+  int64_t keep_last = 3;  // newest checkpoints that stay
+  // The first checkpoint at or behind each multiple of this stays too; >= 1. Asynchronous runs
+  // seldom hit a multiple exactly.
+  std::optional<int64_t> keep_every_steps;
 };
 
-/// Of `steps`, in any order, those whose checkpoints go, ascending. `just_written` never goes. A
-/// checkpoint's fate by keep_every_steps depends on its own step alone, so it never changes.
+/// Of `steps`, in any order, those whose checkpoints go, ascending. `just_written` never goes. What
+/// keep_every_steps keeps now it keeps after any later pruning.
 std::vector<int64_t> checkpoints_to_delete(std::span<const int64_t> steps,
                                            const RetentionPolicy& policy, int64_t just_written);
 

@@ -1,0 +1,120 @@
+#include "rubato/app/build.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "rubato/app/memory.h"
+#include "rubato/app/methods.h"
+#include "rubato/app/run_recorder.h"
+
+namespace rubato {
+namespace {
+
+using ::testing::HasSubstr;
+
+Recipe recipe(std::string_view text, std::string_view method = "custom") {
+  const auto parsed = Recipe::parse(RecipeSchema::make(catalogue()), text, "demo.toml");
+  EXPECT_TRUE(parsed.ok()) << parsed.status();
+  const auto own = recipe_for_method(*parsed, method);
+  EXPECT_TRUE(own.ok()) << own.status();
+  return *own;
+}
+
+std::string training_error(std::string_view text) {
+  return std::string(training_config(recipe(text), 1).status().message());
+}
+
+TEST(Build, AFleetIsItsSpeedsWithTheirComingsAndGoings) {
+  const auto config = training_config(
+      recipe("[fleet]\nseconds_per_step = [0.5, 2]\njoin_s = [0, 10]\nleave_s = [inf, 40]\n"
+             "return_s = [inf, 90.5]\n"),
+      1);
+  ASSERT_TRUE(config.ok()) << config.status();
+  ASSERT_EQ(config->fleet.size(), 2u);
+  EXPECT_EQ(config->num_workers, 2);
+  EXPECT_EQ(config->fleet[0].ns_per_step, 500'000'000);
+  EXPECT_FALSE(config->fleet[0].leave_at.has_value());
+  EXPECT_EQ(config->fleet[1].join_at, 10 * kNanosPerSecond);
+  EXPECT_EQ(config->fleet[1].leave_at, 40 * kNanosPerSecond);
+  EXPECT_EQ(config->fleet[1].return_at, 90'500'000'000);
+}
+
+TEST(Build, KeysThatContradictEachOtherAreNamedWithTheirLine) {
+  EXPECT_EQ(training_error("[fleet]\nseconds_per_step = [1, 2]\njoin_s = [1, 2, 3]\n"),
+            "[recipe] demo.toml:3: fleet.join_s: got 3 times for 2 workers, want one a worker or "
+            "[]");
+  EXPECT_EQ(training_error("[fleet]\nseconds_per_step = [1]\njoin_s = [5]\nleave_s = [5]\n"),
+            "[recipe] demo.toml:4: fleet.leave_s: worker 0 leaves before it joins");
+  EXPECT_EQ(training_error("[fleet]\nseconds_per_step = [1]\nreturn_s = [5]\n"),
+            "[recipe] demo.toml:3: fleet.return_s: worker 0 returns before it leaves");
+  EXPECT_EQ(training_error("[fleet]\nseconds_per_step = []\n"),
+            "[recipe] demo.toml:2: fleet.seconds_per_step: got no workers, want one number a "
+            "worker");
+  EXPECT_EQ(training_error("[lr]\nmax = 0.1\nmin = 0.2\n"),
+            "[recipe] demo.toml:3: lr.min: got 0.2, want at most the largest rate 0.1");
+  EXPECT_THAT(
+      std::string(
+          build_workload(recipe("[model]\nkind = \"language-model\"\n"), 1).status().message()),
+      HasSubstr("data.directory: got nothing, want what `rubato prepare` wrote"));
+}
+
+TEST(Build, TheChainIsWhatTheRecipeNames) {
+  const ChainSpec spec =
+      chain_spec(recipe("[outer.threshold]\nmax_staleness = 3\n", "async-threshold"));
+  EXPECT_THAT(spec.links, ::testing::ElementsAre("weight", "polynomial_discount", "threshold"));
+  EXPECT_EQ(spec.rule, "nesterov");
+  EXPECT_EQ(std::get<int64_t>(spec.options.at("threshold").at("max_staleness")), 3);
+  EXPECT_EQ(spec.options.size(), 4u);
+}
+
+TEST(Build, KBatchIsOneWorkerThatStandsForAll) {
+  const auto config = training_config(
+      recipe("[train]\nbudget_local_steps = 402\nbatch_sequences = 3\n", "k-batch"), 1);
+  ASSERT_TRUE(config.ok()) << config.status();
+  ASSERT_EQ(config->fleet.size(), 1u);
+  EXPECT_EQ(config->fleet[0].ns_per_step, 3'330'000'000);  // the slowest of the four
+  EXPECT_EQ(config->stands_for.size(), 4u);
+  EXPECT_EQ(config->worker.batch_sequences, 12);
+  EXPECT_EQ(config->coordinator.budget_steps, 101);  // 402 local steps are 101 of four
+  EXPECT_TRUE(config->merged_data);
+}
+
+TEST(Build, PretrainingTakesItsRatesFromLrUnlessItHasItsOwn) {
+  const auto own = pretraining_config(
+      recipe("[pretrain]\nsteps = 30\nlr_max = 0.5\n[lr]\nmax = 0.1\nmin = 0.01\n"), 1);
+  ASSERT_TRUE(own.ok()) << own.status();
+  EXPECT_EQ(own->worker.learning_rate.max, 0.5);
+  EXPECT_EQ(own->worker.learning_rate.min, 0.01);
+  EXPECT_EQ(own->coordinator.budget_steps, 30);
+  EXPECT_EQ(own->phase, RunPhase::kPretrain);
+}
+
+TEST(Build, MethodsShareAPretrainingUnlessItsKeysDiffer) {
+  const char* text = "[pretrain]\nsteps = 30\n[methods.dn]\n\"lr.max\" = 0.5\n";
+  EXPECT_EQ(pretraining_key(recipe(text, "sync-diloco")), pretraining_key(recipe(text, "dylu")));
+  EXPECT_NE(pretraining_key(recipe(text, "sync-diloco")), pretraining_key(recipe(text, "dn")));
+}
+
+TEST(Memory, CountsEveryPlaneOfEveryWorker) {
+  const Recipe own = recipe("[model]\nkind = \"quadratic\"\n[quadratic]\ndim = 100\n", "dn");
+  const auto built = build_workload(own, 1);
+  ASSERT_TRUE(built.ok()) << built.status();
+  const auto config = training_config(own, 1);
+  // Theta, published, mean; DN's two planes; four workers with two copies and AdamW's two planes.
+  EXPECT_EQ(*phase_bytes(*config, *built->workload), (3 + 2 + 4 * 4) * 100 * 4);
+  EXPECT_TRUE(check_memory(*config, *built->workload, 8400).ok());
+  EXPECT_TRUE(check_memory(*config, *built->workload, -1).ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(check_memory(*config, *built->workload, 8399)));
+}
+
+TEST(RunRecorder, TheMarkSurvivesACheckpointsNotes) {
+  const BudgetMark mark{3, 14, 15, "92653589"};
+  const auto again = BudgetMark::from_text(mark.to_text());
+  ASSERT_TRUE(again.has_value());
+  EXPECT_EQ(again->to_text(), mark.to_text());
+  EXPECT_FALSE(BudgetMark::from_text("").has_value());
+  EXPECT_FALSE(BudgetMark::from_text("3 x").has_value());
+}
+
+}  // namespace
+}  // namespace rubato

@@ -14,7 +14,9 @@ void InnerState::walk_state(StateWalk& walk) {
 
 InnerState InnerOptimizer::make_state(int64_t num_params) const {
   InnerState state;
-  state.planes.assign(num_planes(), std::vector<float>(num_params, 0.0F));
+  // One by one: a prototype to copy from would be a plane too many for a moment.
+  state.planes.reserve(num_planes());
+  for (int64_t i = 0; i < num_planes(); ++i) state.planes.emplace_back(num_params, 0.0F);
   return state;
 }
 

@@ -5,7 +5,7 @@
 
 #include "rubato/app/memory.h"
 #include "rubato/app/methods.h"
-#include "rubato/app/run_recorder.h"
+#include "rubato/app/run_notes.h"
 
 namespace rubato {
 namespace {
@@ -107,13 +107,23 @@ TEST(Memory, CountsEveryPlaneOfEveryWorker) {
   EXPECT_TRUE(absl::IsResourceExhausted(check_memory(*config, *built->workload, 8399)));
 }
 
-TEST(RunRecorder, TheMarkSurvivesACheckpointsNotes) {
-  const BudgetMark mark{3, 14, 15, "92653589"};
-  const auto again = BudgetMark::from_text(mark.to_text());
-  ASSERT_TRUE(again.has_value());
-  EXPECT_EQ(again->to_text(), mark.to_text());
-  EXPECT_FALSE(BudgetMark::from_text("").has_value());
-  EXPECT_FALSE(BudgetMark::from_text("3 x").has_value());
+TEST(RunNotes, SurviveACheckpointOrAreRefused) {
+  const RunNotes notes{.phase = RunPhase::kPretrain,
+                       .offset = {11, 12},
+                       .wall_ns = 13,
+                       .training_began_ns = 14,
+                       .pretrain_steps = 15,
+                       .mark = BudgetMark{3, 14, 15, "92653589"}};
+  const auto again = RunNotes::from_map("c", notes.to_map());
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->to_map(), notes.to_map());
+  for (const auto& [name, value] : notes.to_map()) {
+    auto damaged = notes.to_map();
+    damaged[name] = "x";
+    EXPECT_EQ(std::string(RunNotes::from_map("c", damaged).status().message()),
+              cat("[resume] c: note ", name, " is missing or damaged; take an older checkpoint"));
+  }
+  EXPECT_FALSE(RunNotes::from_map("c", {}).ok());
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "rubato/app/program.h"
+#include "rubato/lm/runtime.h"
 
 namespace {
 
@@ -33,6 +34,7 @@ void on_signal(int signal_number) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  rubato::prepare_process();
   struct sigaction action = {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;

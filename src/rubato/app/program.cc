@@ -39,6 +39,7 @@ int run_program(std::span<const std::string> args, Terminal terminal) {
   add_sample(app, chosen);
   add_report(app, chosen);
   add_describe(app, chosen);
+  add_bench(app, chosen);
 
   std::vector<std::string> reversed(args.rbegin(), args.rend());  // as CLI11 takes them
   try {

@@ -38,6 +38,7 @@ void add_eval(CLI::App& app, CommandBody& chosen);
 void add_sample(CLI::App& app, CommandBody& chosen);
 void add_report(CLI::App& app, CommandBody& chosen);
 void add_describe(CLI::App& app, CommandBody& chosen);
+void add_bench(CLI::App& app, CommandBody& chosen);
 
 /// Runs `rubato ARGS..` (without the program's name).
 int run_program(std::span<const std::string> args, Terminal terminal);

@@ -1,13 +1,13 @@
 #include "rubato/app/run.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <optional>
 
 #include "rubato/app/build.h"
 #include "rubato/app/memory.h"
+#include "rubato/app/run_notes.h"
 #include "rubato/app/run_recorder.h"
 #include "rubato/base/digest.h"
 #include "rubato/metrics/report.h"
@@ -18,24 +18,6 @@
 
 namespace rubato {
 namespace {
-
-constexpr const char* kPretrainPhase = "pretrain";
-constexpr const char* kTrainPhase = "train";
-
-// A number in a checkpoint's notes; 0 when it is missing.
-int64_t note_number(const CheckpointMeta& meta, const std::string& name) {
-  int64_t value = 0;
-  const auto it = meta.notes.find(name);
-  if (it != meta.notes.end()) {
-    std::from_chars(it->second.data(), it->second.data() + it->second.size(), value);
-  }
-  return value;
-}
-
-std::string note_text(const CheckpointMeta& meta, const std::string& name) {
-  const auto it = meta.notes.find(name);
-  return it == meta.notes.end() ? "" : it->second;
-}
 
 class Run {
  public:
@@ -48,7 +30,7 @@ class Run {
     if (!env_.directory.empty()) RUBATO_RETURN_IF_ERROR(open_directory());
     if (!recorder_) recorder_.emplace(nullptr, env_.progress);
     theta_.resize(static_cast<size_t>(workload_.layout().size()));
-    const bool trains_on = resumed_ && note_text(resumed_->meta(), "phase") == kTrainPhase;
+    const bool trains_on = resumed_ && notes_.phase == RunPhase::kTrain;
     if (!trains_on) RUBATO_RETURN_IF_ERROR(pretrain());
     if (!interrupted_) RUBATO_RETURN_IF_ERROR(train());
     RUBATO_RETURN_IF_ERROR(recorder_->flush());
@@ -88,6 +70,7 @@ class Run {
     if (checkpoints.empty()) return absl::OkStatus();
     RUBATO_ASSIGN_OR_RETURN(resumed_, open_checkpoint(*env_.files, checkpoints.front()));
     last_checkpoint_ = checkpoints.front();
+    RUBATO_ASSIGN_OR_RETURN(notes_, RunNotes::from_map(last_checkpoint_, resumed_->meta().notes));
     if (resumed_->meta().data_digest == data_digest_) return absl::OkStatus();
     return absl::FailedPreconditionError(cat("[resume] ", env_.directory, ": data changed: digest ",
                                              resumed_->meta().data_digest, " -> ", data_digest_));
@@ -95,20 +78,10 @@ class Run {
 
   // Records behind the checkpoint are forgotten: they will be made again.
   Status restore_records() {
-    JsonlOffset offset;
-    std::optional<BudgetMark> mark;
-    if (resumed_) {
-      const CheckpointMeta& meta = resumed_->meta();
-      offset = {note_number(meta, "metrics_bytes"), note_number(meta, "events_bytes")};
-      mark = BudgetMark::from_text(note_text(meta, "budget_mark"));
-      wall_before_ = note_number(meta, "wall_time_ns");
-      training_began_ = note_number(meta, "training_began_ns");
-      pretrain_steps_ = note_number(meta, "pretrain_steps");
-    }
-    RUBATO_RETURN_IF_ERROR(jsonl_->truncate_to(offset));
+    RUBATO_RETURN_IF_ERROR(jsonl_->truncate_to(notes_.offset));
     RUBATO_RETURN_IF_ERROR(env_.files->remove_file(summary_path(env_.directory)));
     RUBATO_ASSIGN_OR_RETURN(RunData before, load_run(*env_.files, env_.directory));
-    recorder_->restore(std::move(before.log), std::move(mark));
+    recorder_->restore(std::move(before.log), notes_.mark);
     return absl::OkStatus();
   }
 
@@ -129,8 +102,8 @@ class Run {
                             pretraining_config(recipe_, env_.threads));
     const Nanos began = wall();
     RUBATO_RETURN_IF_ERROR(run_phase(config));
-    pretrain_steps_ = simulation_->local_steps();
     if (!interrupted_) RUBATO_RETURN_IF_ERROR(save());
+    notes_.pretrain_steps = simulation_->local_steps();
     theta_.assign(simulation_->theta().begin(), simulation_->theta().end());
     simulation_.reset();
     resumed_.reset();
@@ -146,12 +119,12 @@ class Run {
       record.method = recipe_.text("run.method");
       recorder_->on_eval(record);
     }
-    wall_before_ += pretrained.wall_ns;
-    pretrain_steps_ = recipe_.integer("pretrain.steps");
+    notes_.wall_ns += pretrained.wall_ns;
+    notes_.pretrain_steps = recipe_.integer("pretrain.steps");
   }
 
   Status train() {
-    if (!resumed_) training_began_ = wall();
+    if (!resumed_) notes_.training_began_ns = wall();
     if (recipe_.text("train.mode") == "pretrain-only") return evaluate_only();
     RUBATO_ASSIGN_OR_RETURN(const SimulationConfig config, training_config(recipe_, env_.threads));
     recorder_->mark_at(recipe_.integer("train.budget_local_steps"),
@@ -219,19 +192,16 @@ class Run {
     if (env_.directory.empty()) return absl::OkStatus();
     FileSystem& files = *env_.files;
     RUBATO_ASSIGN_OR_RETURN(const JsonlOffset offset, jsonl_->offset());
-    const bool training = phase_ == RunPhase::kTrain;
-    CheckpointMeta meta;
-    meta.step = simulation_->local_steps() + (training ? pretrain_steps_ : 0);
-    meta.build_id = env_.build_id;
-    meta.recipe_digest = recipe_.digest();
-    meta.data_digest = data_digest_;
-    meta.notes = {{"phase", training ? kTrainPhase : kPretrainPhase},
-                  {"metrics_bytes", cat(offset.metrics_bytes)},
-                  {"events_bytes", cat(offset.events_bytes)},
-                  {"wall_time_ns", cat(wall())},
-                  {"training_began_ns", cat(training_began_)},
-                  {"pretrain_steps", cat(training ? pretrain_steps_ : 0)}};
-    if (recorder_->mark()) meta.notes["budget_mark"] = recorder_->mark()->to_text();
+    RunNotes notes = notes_;
+    notes.phase = phase_;
+    notes.offset = offset;
+    notes.wall_ns = wall();
+    notes.mark = recorder_->mark();
+    const CheckpointMeta meta{.step = notes_.pretrain_steps + simulation_->local_steps(),
+                              .build_id = env_.build_id,
+                              .recipe_digest = recipe_.digest(),
+                              .data_digest = data_digest_,
+                              .notes = notes.to_map()};
     RUBATO_RETURN_IF_ERROR(
         write_checkpoint(files, env_.directory, meta, workload_.layout(), simulation_->theta(),
                          [this](StateWalk& walk) { simulation_->walk_state(walk); }));
@@ -246,7 +216,7 @@ class Run {
 
   // ---- what people see
 
-  Nanos wall() const { return wall_before_ + env_.clock() - began_; }
+  Nanos wall() const { return notes_.wall_ns + env_.clock() - began_; }
 
   void show(const SimulationProgress& p) {
     if (env_.progress == nullptr) return;
@@ -297,7 +267,7 @@ class Run {
     summary.seed = static_cast<uint64_t>(recipe_.integer("run.seed"));
     summary.finished = !interrupted_;
     summary.workers = static_cast<int64_t>(recipe_.reals("fleet.seconds_per_step").size());
-    const double train_s = summary.wall_time_s - to_seconds(training_began_);
+    const double train_s = summary.wall_time_s - to_seconds(notes_.training_began_ns);
     summary.train_tokens_per_s = train_s > 0 ? static_cast<double>(summary.tokens) / train_s : 0;
     summary.params_digest =
         recorder_->mark() ? recorder_->mark()->params_digest : digest_of(theta_);
@@ -317,8 +287,8 @@ class Run {
   RunPhase phase_ = RunPhase::kTrain;
   bool interrupted_ = false;
   std::string last_checkpoint_;
-  int64_t pretrain_steps_ = 0;  // of the phase before; a checkpoint's number counts them
-  Nanos began_ = 0, wall_before_ = 0, training_began_ = 0;
+  RunNotes notes_;  // as the session began; the parts that a phase decides are kept up to date
+  Nanos began_ = 0;
   Nanos session_began_ = 0;
   int64_t session_steps_ = 0, steps_total_ = 1;
 };

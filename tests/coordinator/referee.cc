@@ -47,6 +47,8 @@ std::string Referee::watch(Nanos now, const Event& event, const Effects& effects
   } else if (const auto* update = std::get_if<UpdateArrived>(&event)) {
     arrived(now, *update);
   }
+  const std::optional<Nanos> earliest =
+      earliest_close(now, std::holds_alternative<UpdateArrived>(event));
   bool dispatched = false;
   while (const Effect* effect = next_effect()) {
     if (const auto* apply = std::get_if<Apply>(effect)) {
@@ -66,6 +68,7 @@ std::string Referee::watch(Nanos now, const Event& event, const Effects& effects
       wrong(cat("no event explains: ", effect_text(*effect)));
     }
   }
+  if (dispatched && earliest && now < *earliest) wrong("the window was closed too early");
   const bool spent = counts_.steps >= rig_.config.budget_steps && held_.empty();
   if (finished_ != spent || finished_ != coordinator.finished())
     wrong("the end came at a wrong time");
@@ -81,6 +84,11 @@ std::string Referee::watch(Nanos now, const Event& event, const Effects& effects
 
 const Effect* Referee::next_effect() {
   return at_ < effects_->size() ? &(*effects_)[at_++] : nullptr;
+}
+
+bool Referee::anyone_waits() const {
+  return std::ranges::any_of(
+      workers_, [](const auto& entry) { return entry.second.connected && entry.second.task < 0; });
 }
 
 bool Referee::anyone_out() const {
@@ -409,17 +417,37 @@ void Referee::uncount(const Task& task, int64_t steps) {
 
 // ---- what must hold after every step
 
+Nanos Referee::grace() const {
+  return rig_.gate.name == "grace" ? from_seconds(std::get<double>(rig_.gate.options.at("seconds")))
+                                   : 0;
+}
+
+// When the window that is open now may close: at the latest expectation within it plus slack, never
+// beyond its end; nothing when nobody is expected within it. Asked before this event's dispatches.
+std::optional<Nanos> Referee::earliest_close(Nanos now, bool arrival) {
+  if (!started_ || rig_.gate.name != "grace" || !anyone_waits()) return std::nullopt;
+  if (!opened_ && arrival) opened_ = now;
+  if (!opened_) return std::nullopt;  // who joins or starts outside a window waits for nobody
+  const Nanos end = *opened_ + grace();
+  std::optional<Nanos> latest;
+  for (const auto& [id, worker] : workers_) {
+    if (worker.task < 0) continue;
+    const Nanos expected = tasks_[static_cast<size_t>(worker.task)].task.expected_arrival;
+    if (expected <= end) latest = std::max(latest.value_or(expected), expected);
+  }
+  if (!latest) return std::nullopt;
+  return std::min(*latest + rig_.config.slack, end);
+}
+
 void Referee::check_waiting(Nanos now, bool dispatched, WorkerId subject) {
+  if (!anyone_waits()) opened_.reset();
   if (!started_ || finished_) return;
   const bool out = anyone_out();
-  const Nanos window = rig_.gate.name == "grace"
-                           ? from_seconds(std::get<double>(rig_.gate.options.at("seconds")))
-                           : 0;
   for (const auto& [id, worker] : workers_) {
     if (!worker.connected || worker.task >= 0) continue;
     if (!out) wrong(cat("worker ", id, " waits for nobody"));
     // At a free gate only a tie of arrivals is waited for, and that takes no time.
-    if (!averages() && now - worker.waiting_since > window)
+    if (!averages() && now - worker.waiting_since > grace())
       wrong(cat("worker ", id, " waits longer than the gate allows"));
     // Who waited before this event goes with the first group that is dispatched.
     if (dispatched && id != subject && worker.waiting_event < events_)

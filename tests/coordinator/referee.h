@@ -6,10 +6,13 @@
 //   door      the verdict is the one the event deserves
 //   progress  n_i, t and visits of a shard, seen through the sampler's choice and lr_first
 //   versions  staleness, moves_theta, group weights
-//   workers   at most one task each, and nobody connected waits longer than the gate allows
+//   workers   at most one task each; nobody connected waits longer than the gate allows, and a
+//   grace
+//             window is not closed before its time
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -77,12 +80,15 @@ class Referee {
   void release(Nanos now, const Task& task);
   void uncount(const Task& task, int64_t steps);
   void check_waiting(Nanos now, bool dispatched, WorkerId subject);
+  std::optional<Nanos> earliest_close(Nanos now, bool arrival);
+  Nanos grace() const;
   void check_ledger(const Ledger& ledger, bool thorough);
   void wrong(std::string what) {
     if (wrong_.empty()) wrong_ = std::move(what);
   }
   bool averages() const { return rig_.gate.name == "barrier"; }
   bool anyone_out() const;
+  bool anyone_waits() const;
 
   Rig rig_;
   std::unique_ptr<ShardSampler> sampler_;
@@ -92,6 +98,7 @@ class Referee {
   std::vector<double> norms_;  // accepted
   std::set<int64_t> held_;     // tasks in the barrier's group
   std::set<std::pair<int64_t, int64_t>> touched_;
+  std::optional<Nanos> opened_;  // the first finish of the open window
   int64_t version_ = 0, collected_ = 0, events_ = 0, max_rejects_ = 0;
   CoordinatorCounts counts_;
   bool started_ = false, finished_ = false;

@@ -79,7 +79,10 @@ void Coordinator::on(const WorkerLost& event, Effects& effects) {
   Worker& worker = it->second;
   worker.connected = false;
   worker.waiting = false;
-  if (!worker.task) return;
+  if (!worker.task) {
+    if (window_opened_) open_window_or_wait(effects, false);
+    return;
+  }
   InFlight& flight = in_flight_.at(*worker.task);
   give_back(flight.task, flight.task.ranges, flight.task.steps, flight.task.id);
   flight.lost = true;

@@ -49,7 +49,10 @@ void Executors::add(TaskRun* run, Nanos due) {
 
 bool Executors::wait_for(TaskRun* run, std::chrono::milliseconds patience) {
   std::unique_lock lock(mutex_);
-  return progress_.wait_for(lock, patience, [&] { return run->finished() && !is_busy(run); });
+  return progress_.wait_for(lock, patience, [&] {
+    // Only once nobody works on it: an executor writes the run's state without the lock.
+    return !is_busy(run) && run->finished();
+  });
 }
 
 void Executors::cancel(TaskRun* run) {

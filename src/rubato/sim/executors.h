@@ -34,7 +34,6 @@ class Executors {
   /// Returns when no step is being made; none begins until resume().
   void pause();
   void resume();
-  const DataMap& data() const { return data_; }
 
  private:
   struct Job {

@@ -76,6 +76,62 @@ TEST(Resume, AStoppedRunEndsOnTheBitsOfAnUninterruptedOne) {
   }
 }
 
+// A Save effect comes among others of one step: what the hook saves must be a state to go on from.
+TEST(Resume, EverySaveOfARunIsAStateToGoOnFrom) {
+  const auto workload = quadratic_workload("adamw");
+  for (const char* gate : {"grace", "free", "barrier"}) {
+    SimulationConfig config = short_config();
+    config.gate = {gate, {}};
+    config.threads = 2;
+    config.coordinator.save_every_steps = 300;
+    std::vector<float> theta(static_cast<size_t>(workload->layout().size()));
+    workload->initialise(1, theta);
+    MemorySink sink;
+    auto first = Simulation::make(config, *workload, theta, sink);
+    ASSERT_TRUE(first.ok()) << first.status();
+    std::vector<std::pair<StateImage, std::vector<float>>> saves;
+    SimulationHooks hooks;
+    hooks.save = [&]() -> Status {
+      StateSaver saver(saves.emplace_back().first);
+      (*first)->walk_state(saver);
+      saves.back().second.assign((*first)->theta().begin(), (*first)->theta().end());
+      return absl::OkStatus();
+    };
+    ASSERT_TRUE((*first)->run(hooks).ok());
+    EXPECT_GE(saves.size(), 3u) << gate;
+    for (const auto& [image, saved] : saves) {
+      auto second = Simulation::make(config, *workload, theta, sink);
+      ASSERT_TRUE(second.ok()) << second.status();
+      (*second)->restore_theta(saved);
+      StateRestorer restorer(image);
+      (*second)->walk_state(restorer);
+      ASSERT_TRUE(restorer.status().ok()) << restorer.status();
+      ASSERT_TRUE((*second)->run({}).ok());
+      EXPECT_EQ(digest_of((*second)->theta()), digest_of((*first)->theta())) << gate;
+    }
+  }
+}
+
+TEST(Divergence, EndsTheRunAndLeavesThetaAsItWas) {
+  const auto workload = quadratic_workload("sgd");
+  for (const auto& [local_steps, what] :
+       {std::pair{int64_t{20}, "the loss of worker"}, {int64_t{1}, "the parameters of worker"}}) {
+    SimulationConfig config = short_config();
+    config.policy = {"fixed", {}};
+    config.coordinator.local_steps = local_steps;
+    config.worker.learning_rate = {.max = 1e39, .min = 1e39, .warmup_steps = 0};
+    std::vector<float> theta(static_cast<size_t>(workload->layout().size()));
+    workload->initialise(1, theta);
+    MemorySink sink;
+    auto sim = Simulation::make(config, *workload, theta, sink);
+    ASSERT_TRUE(sim.ok()) << sim.status();
+    const auto reason = (*sim)->run({});
+    EXPECT_TRUE(absl::IsFailedPrecondition(reason.status())) << reason.status();
+    EXPECT_NE(reason.status().message().find(what), std::string::npos) << reason.status();
+    EXPECT_EQ(std::vector<float>((*sim)->theta().begin(), (*sim)->theta().end()), theta);
+  }
+}
+
 TEST(Fleet, AWorkerThatLeavesAndReturnsLosesNothingOfTheData) {
   SimulationConfig config = short_config();
   config.fleet[0].leave_at = from_seconds(25);

@@ -1,7 +1,7 @@
 #include "rubato/sim/simulation.h"
 
 #include <algorithm>
-#include <numeric>
+#include <cmath>
 
 #include "rubato/base/archive.h"
 
@@ -88,7 +88,7 @@ int64_t Simulation::local_steps() const {
 
 StatusOr<StopReason> Simulation::run(const SimulationHooks& hooks) {
   const auto stop_asked = [&] { return hooks.stop != nullptr && hooks.stop->load(); };
-  if (!started_ && config_.eval_at_start && !last_eval_) RUBATO_RETURN_IF_ERROR(evaluate(hooks));
+  if (!started_ && !last_eval_) RUBATO_RETURN_IF_ERROR(evaluate(hooks));
   executors_->resume();
   while (!coordinator_->finished()) {
     if (stop_asked()) {
@@ -171,8 +171,8 @@ Status Simulation::arrive(const Pending& event, const SimulationHooks& hooks) {
   const WorkerId id(event.who);
   if (!run.finite()) {
     return absl::FailedPreconditionError(cat(
-        "[train] the loss of worker ", id, " is not finite in task ", event.task, " after ",
-        local_steps(),
+        "[train] the ", std::isfinite(run.mean_loss()) ? "parameters" : "loss", " of worker ", id,
+        " got not finite in task ", event.task, " after ", local_steps(),
         " local steps of the run; lower lr.max or the outer rule's lr, or raise lr.warmup_steps"));
   }
   record_training(run.task(), now_, SpanKind::kTrain);
@@ -371,8 +371,10 @@ void Simulation::walk_state(StateWalk& walk) {
     std::shared_ptr<std::vector<float>>& base = bases[task.base];
     const auto it = flights_.find(task.id);
     if (!base) {
-      base = std::make_shared<std::vector<float>>(server_->theta().size());
-      if (it != flights_.end()) *base = *it->second.run->base();
+      // Saving only reads; a copy of every base would double the memory that tasks take.
+      base = it == flights_.end()
+                 ? std::make_shared<std::vector<float>>(server_->theta().size())
+                 : std::const_pointer_cast<std::vector<float>>(it->second.run->base());
       walk.plane(cat("base.", task.base), *base);
     }
     if (it == flights_.end()) {

@@ -27,7 +27,7 @@ namespace rubato {
 struct SimWorker {
   Nanos ns_per_step = kNanosPerSecond;
   Nanos join_at = 0;
-  std::optional<Nanos> leave_at = {};  // lost in the middle of whatever it does, with its inner state
+  std::optional<Nanos> leave_at = {};   // lost in mid-task, with its inner state
   std::optional<Nanos> return_at = {};  // joins again, with nothing; after leave_at
 };
 
@@ -56,7 +56,6 @@ struct SimulationConfig {
   int threads = 1;
   std::optional<int64_t> eval_every_steps;  // [local steps]
   std::optional<int64_t> eval_at_steps;     // once more when this many are reached
-  bool eval_at_start = true;
 };
 
 /// Where a run stands, for people.
@@ -88,8 +87,9 @@ class Simulation {
                                                     std::vector<float> theta, MetricsSink& sink);
   ~Simulation();
 
-  /// Runs until the budget is used up or a stop is asked for; call again to go on. A loss that is
-  /// not finite is FailedPrecondition `[train] ..`; theta is then as it was before that delta.
+  /// Runs until the budget is used up or a stop is asked for; call again to go on. A loss or
+  /// parameters not finite are FailedPrecondition `[train] ..`; theta is then as it was before that
+  /// delta.
   StatusOr<StopReason> run(const SimulationHooks& hooks);
 
   std::span<const float> theta() const { return server_->theta(); }

@@ -1,0 +1,119 @@
+// The program as a process: signals and exit codes.
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+extern char** environ;
+
+namespace rubato {
+namespace {
+
+using ::testing::HasSubstr;
+
+class Process {
+ public:
+  Process(std::vector<std::string> args, const std::string& output) {
+    args.insert(args.begin(), std::string(RUBATO_BINARY_DIR) + "/rubato");
+    std::vector<char*> argv;
+    for (std::string& arg : args) argv.push_back(arg.data());
+    argv.push_back(nullptr);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 1, output.c_str(), O_WRONLY | O_CREAT | O_TRUNC,
+                                     0644);
+    posix_spawn_file_actions_adddup2(&actions, 1, 2);
+    EXPECT_EQ(posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+  }
+  void signal(int number) { EXPECT_EQ(kill(pid_, number), 0); }
+  int wait() {
+    int status = 0;
+    EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+
+ private:
+  pid_t pid_ = 0;
+};
+
+std::string contents(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+class ProcessTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    directory_ = ::testing::TempDir() + "rubato_process";
+    std::filesystem::remove_all(directory_);
+    std::filesystem::create_directories(directory_);
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+
+  std::vector<std::string> train(const std::string& out, std::vector<std::string> more = {}) {
+    std::vector<std::string> args = {
+        "train", std::string(RUBATO_SOURCE_DIR) + "/recipes/tiny-quadratic.toml", "--out",
+        directory_ + "/" + out};
+    args.insert(args.end(), more.begin(), more.end());
+    return args;
+  }
+  // Until the run has evaluated something, so that a signal meets it at work.
+  void wait_until_at_work(const std::string& out) {
+    for (int i = 0; i < 2000; ++i) {
+      if (contents(directory_ + "/" + out + "/metrics.jsonl").find("\"train\"") !=
+          std::string::npos) {
+        return;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    FAIL() << "the run did not begin: " << contents(directory_ + "/log");
+  }
+  std::string directory_;
+};
+
+TEST_F(ProcessTest, OneCtrlCSavesAndTheRunGoesOnToTheSameEnd) {
+  const std::vector<std::string> longer = {"--set", "train.budget_local_steps=40000",
+                                           "--set", "eval.every_local_steps=2000",
+                                           "--set", "checkpoint.every_local_steps=10000"};
+  const std::string log = directory_ + "/log";
+  ASSERT_EQ(Process(train("whole", longer), log).wait(), 0) << contents(log);
+
+  Process interrupted(train("parts", longer), log);
+  wait_until_at_work("parts");
+  interrupted.signal(SIGINT);
+  interrupted.signal(SIGINT);  // as a shell and a wrapper may both pass it on
+  ASSERT_EQ(interrupted.wait(), 130) << contents(log);
+  EXPECT_THAT(contents(log), HasSubstr("rubato: interrupted; "));
+  EXPECT_FALSE(std::filesystem::exists(directory_ + "/parts/summary.json"));
+
+  std::vector<std::string> resume = longer;
+  resume.push_back("--resume");
+  ASSERT_EQ(Process(train("parts", resume), log).wait(), 0) << contents(log);
+  const auto digest = [&](const std::string& run) {
+    const std::string summary = contents(directory_ + "/" + run + "/summary.json");
+    const size_t at = summary.find("\"params_digest\"");
+    return at == std::string::npos ? summary : summary.substr(at, 52);
+  };
+  EXPECT_EQ(digest("parts"), digest("whole"));
+}
+
+TEST_F(ProcessTest, ExitCodes) {
+  const std::string log = directory_ + "/log";
+  EXPECT_EQ(Process({"describe"}, log).wait(), 0);
+  EXPECT_EQ(Process({"describe", "rule", "none"}, log).wait(), 1);
+  EXPECT_EQ(Process({"nonsense"}, log).wait(), 2);
+}
+
+}  // namespace
+}  // namespace rubato

@@ -132,6 +132,17 @@ TEST(Divergence, EndsTheRunAndLeavesThetaAsItWas) {
   }
 }
 
+TEST(Fleet, TasksLongerThanTheClockCanAddUpAreRefused) {
+  const auto workload = quadratic_workload("sgd");
+  SimulationConfig config = short_config();
+  config.fleet[1].ns_per_step = from_seconds(1e6);
+  config.coordinator.local_steps = 1'000'000;
+  MemorySink sink;
+  std::vector<float> theta(static_cast<size_t>(workload->layout().size()));
+  const auto sim = Simulation::make(config, *workload, theta, sink);
+  EXPECT_TRUE(absl::IsInvalidArgument(sim.status())) << sim.status();
+}
+
 TEST(Fleet, AWorkerThatLeavesAndReturnsLosesNothingOfTheData) {
   SimulationConfig config = short_config();
   config.fleet[0].leave_at = from_seconds(25);

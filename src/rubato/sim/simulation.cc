@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "rubato/base/archive.h"
 
@@ -10,6 +11,8 @@ namespace {
 
 // Below this the outer update is shorter than waking threads for it.
 constexpr int64_t kParallelParams = int64_t{1} << 22;
+// A hundredth of what the clock holds, three years: sums of times stay in its range.
+constexpr Nanos kLongestTask = std::numeric_limits<Nanos>::max() / 100;
 
 template <class E>
 StatusOr<std::remove_cvref_t<decltype(*std::declval<E>().make(std::declval<const Options&>()))>>
@@ -36,6 +39,12 @@ StatusOr<std::unique_ptr<Simulation>> Simulation::make(SimulationConfig config,
   for (const SimWorker& worker : config.fleet) {
     if (worker.ns_per_step <= 0)
       return absl::InvalidArgumentError("[fleet] a worker's seconds per step must be > 0");
+    const int64_t local_steps = std::max<int64_t>(config.coordinator.local_steps, 1);
+    if (worker.ns_per_step > kLongestTask / local_steps) {
+      return absl::InvalidArgumentError(
+          cat("[fleet] got ", local_steps, " steps of ", to_seconds(worker.ns_per_step),
+              " s a task, want at most ", to_seconds(kLongestTask), " s"));
+    }
     if (worker.return_at && (!worker.leave_at || *worker.return_at < *worker.leave_at)) {
       return absl::InvalidArgumentError(
           "[fleet] a worker returns before it leaves; want leave_s <= return_s");

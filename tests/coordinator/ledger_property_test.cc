@@ -160,7 +160,7 @@ double absurd_norm(Rng& rng) {
   return values[rng.below(std::size(values))];
 }
 
-Event garbage(Rng& rng, int64_t tasks) {
+Event garbage(Rng& rng, int64_t tasks, const Coordinator& coordinator) {
   const WorkerId worker(rng.below(3) > 0 ? static_cast<int64_t>(rng.below(4)) : absurd(rng));
   const TaskId task(rng.below(3) > 0
                         ? static_cast<int64_t>(rng.below(static_cast<uint64_t>(tasks) + 1))
@@ -175,12 +175,23 @@ Event garbage(Rng& rng, int64_t tasks) {
     case 3:
       return TimerFired{absurd(rng)};
     default:
-      return UpdateArrived{
-          worker, task, absurd(rng), absurd(rng), absurd(rng), absurd_norm(rng), rng.below(4) > 0};
+      break;
   }
+  UpdateArrived update{
+      worker, task, absurd(rng), absurd(rng), absurd(rng), absurd_norm(rng), rng.below(4) > 0};
+  const Task* known = coordinator.find_task(task);
+  if (known != nullptr && rng.below(2) == 0) {
+    // Right enough to come in; time and norm stay as absurd as they are.
+    const CoordinatorConfig& config = coordinator.config();
+    update.worker = known->worker;
+    update.steps_done = known->steps;
+    update.tokens = known->steps * config.batch_sequences * config.tokens_per_sequence;
+  }
+  return update;
 }
 
 TEST(LedgerProperty, GarbageIsAnswered) {
+  int64_t tasks_in_all = 0, arrivals_in_all = 0;
   for (uint64_t seed = 0; seed < 60; ++seed) {
     Rig rig = random_rig(seed);
     Coordinator coordinator = rig.make().value();
@@ -188,7 +199,7 @@ TEST(LedgerProperty, GarbageIsAnswered) {
     int64_t tasks = 0;
     Nanos now = 0;
     for (int i = 0; i < 500; ++i) {
-      const Event event = garbage(rng, tasks);
+      const Event event = garbage(rng, tasks, coordinator);
       now += static_cast<Nanos>(rng.below(1'000'000'000));
       Effects effects;
       coordinator.step(rng.below(10) == 0 ? -now : now, event, effects);
@@ -205,7 +216,11 @@ TEST(LedgerProperty, GarbageIsAnswered) {
                 0);
       ASSERT_GE(coordinator.counts().version, 0);
     }
+    tasks_in_all += tasks;
+    arrivals_in_all += coordinator.counts().arrivals;
   }
+  EXPECT_GT(tasks_in_all, 2000);
+  EXPECT_GT(arrivals_in_all, 100);
 }
 
 }  // namespace

@@ -188,7 +188,10 @@ void Referee::arrived(Nanos now, const UpdateArrived& event) {
       release(now, task);
     }
     book.state = State::kClosed;
-    if (event.steps_done == 0) return;
+    if (event.steps_done == 0) {
+      takes_reject(event, {RejectReason::kEmpty});
+      return;
+    }
     const double norm = event.norm / std::sqrt(static_cast<double>(event.steps_done));
     double limit = HUGE_VAL;
     if (!norms_.empty() && static_cast<int64_t>(norms_.size()) >= config.door.norm_after &&
@@ -300,8 +303,14 @@ void Referee::seen(Nanos now, const Dispatch& dispatch) {
   if (!worker.connected || worker.task >= 0) wrong("a task for a worker that has one or is gone");
   if (task.base.value() != version_ || task.dispatched != now || task.expected_arrival < now)
     wrong("a task from the wrong version or time");
-  if (task.steps < 1 || task.steps > config.local_steps ||
-      (rig_.policy.name == "fixed" && task.steps != config.local_steps))
+  // Nobody works past the budget; the members of a last round share what is left of it.
+  const int64_t left = config.budget_steps - counts_.steps;
+  const int64_t members = std::ranges::count_if(
+      *effects_, [](const Effect& effect) { return std::holds_alternative<Dispatch>(effect); });
+  const int64_t longest =
+      std::min(config.local_steps, averages() ? (left + members - 1) / members : left);
+  if (task.steps < 1 || task.steps > longest ||
+      (rig_.policy.name == "fixed" && task.steps != longest))
     wrong("a task of the wrong length");
   std::vector<ShardProgress> progress;
   int64_t all = 0;

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "rubato/base/ids.h"
+#include "rubato/base/state_walk.h"
 #include "rubato/base/status.h"
 
 namespace rubato {
@@ -184,6 +185,19 @@ Status from_archive(std::string_view bytes, T& value) {
   ArchiveReader reader(bytes);
   reader(value);
   return reader.finish();
+}
+
+/// Walks structured state as one record: `parts(archive)` hands every part to the archive, in
+/// order, for writing and for reading alike.
+template <class Parts>
+void walk_record(StateWalk& walk, std::string_view name, const Parts& parts) {
+  ArchiveWriter writer;
+  parts(writer);
+  std::string bytes = std::move(writer.bytes);
+  walk.record(name, bytes);
+  ArchiveReader reader(bytes);
+  parts(reader);
+  if (Status status = reader.finish(); !status.ok()) walk.refuse(annotate(status, name));
 }
 
 }  // namespace rubato

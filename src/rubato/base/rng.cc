@@ -72,9 +72,9 @@ double Rng::normal() {
 }
 
 uint64_t mix_bits(uint64_t a, uint64_t b, uint64_t c) {
-  // splitmix64's finaliser over a chained sum (Steele et al. 2014).
-  uint64_t x = a;
-  for (uint64_t word : {b, c}) {
+  // splitmix64's finaliser (Steele et al. 2014) after each word, so that no two words can trade.
+  uint64_t x = 0;
+  for (uint64_t word : {a, b, c}) {
     x += 0x9E3779B97F4A7C15 + word;
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
     x = (x ^ (x >> 27)) * 0x94D049BB133111EB;

@@ -24,6 +24,8 @@ class StateWalk {
   virtual void scalar(std::string_view name, double& value) = 0;
   /// Bytes of any length.
   virtual void record(std::string_view name, std::string& bytes) = 0;
+  /// What was read cannot be this object's state; a walk that restores keeps the first such error.
+  virtual void refuse(const Status&) {}
 };
 
 /// Puts a prefix in front of every name of a part's own walk.
@@ -34,6 +36,7 @@ class PrefixedWalk final : public StateWalk {
   void counter(std::string_view name, int64_t& value) override;
   void scalar(std::string_view name, double& value) override;
   void record(std::string_view name, std::string& bytes) override;
+  void refuse(const Status& status) override { inner_.refuse(status); }
 
  private:
   StateWalk& inner_;
@@ -69,6 +72,7 @@ class StateRestorer final : public StateWalk {
   void counter(std::string_view name, int64_t& value) override;
   void scalar(std::string_view name, double& value) override;
   void record(std::string_view name, std::string& bytes) override;
+  void refuse(const Status& status) override { status_.Update(status); }
   const Status& status() const { return status_; }
 
  private:

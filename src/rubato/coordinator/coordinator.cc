@@ -172,7 +172,10 @@ void Coordinator::accept(const UpdateArrived& event, InFlight flight, Effects& e
     release_worker(task.worker, task.id);
     if (!split.rest.empty()) give_back(task, split.rest, task.steps - event.steps_done, TaskId(-1));
   }
-  if (event.steps_done == 0) return;
+  if (event.steps_done == 0) {
+    effects.push_back(Reject{event.worker, task.id, RejectReason::kEmpty});
+    return;
+  }
 
   const Door::Verdict verdict = door_.judge(event.norm, event.finite, event.steps_done);
   if (!verdict.pass) {
@@ -313,11 +316,12 @@ void Coordinator::close_window(Effects& effects) {
   timer_at_.reset();
   if (averages()) apply_group(effects);
   finish_if_spent(effects);
+  dispatch_waiting(effects);
+  // Last, because the state it saves holds the new tasks.
   if (!finished_ && config_.save_every_steps && counts_.steps >= next_save_steps_) {
     next_save_steps_ = (counts_.steps / *config_.save_every_steps + 1) * *config_.save_every_steps;
     effects.push_back(Save{});
   }
-  dispatch_waiting(effects);
 }
 
 void Coordinator::finish_if_spent(Effects& effects) {
@@ -329,8 +333,8 @@ void Coordinator::finish_if_spent(Effects& effects) {
 
 // ---- dispatch
 
-Nanos Coordinator::speed_of(const Worker& worker) const {
-  if (worker.recent_ns_per_step.empty()) return kNanosPerSecond;
+std::optional<Nanos> Coordinator::speed_of(const Worker& worker) const {
+  if (worker.recent_ns_per_step.empty()) return std::nullopt;
   std::vector<Nanos> sorted = worker.recent_ns_per_step;
   const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
   std::ranges::nth_element(sorted, middle);
@@ -339,9 +343,16 @@ Nanos Coordinator::speed_of(const Worker& worker) const {
 
 void Coordinator::dispatch_waiting(Effects& effects) {
   if (!started_ || finished_) return;
+  // No task is longer than what is left of the budget; the last round shares that out.
+  int64_t max_steps = config_.budget_steps - counts_.steps;
+  if (averages()) {
+    const auto members =
+        std::ranges::count_if(workers_, [](const auto& entry) { return entry.second.waiting; });
+    max_steps = (max_steps + members - 1) / std::max<int64_t>(members, 1);
+  }
   for (auto& [id, worker] : workers_) {
     if (!worker.waiting) continue;
-    Task task = make_task(id, worker);
+    Task task = make_task(id, worker, max_steps);
     worker.waiting = false;
     worker.task = task.id;
     fates_.push_back(TaskFate::kOpen);
@@ -350,11 +361,15 @@ void Coordinator::dispatch_waiting(Effects& effects) {
   }
 }
 
-Task Coordinator::make_task(WorkerId id, Worker& worker) {
-  Nanos fastest = speed_of(worker);
+Task Coordinator::make_task(WorkerId id, Worker& worker, int64_t max_steps) {
+  // A worker nobody has measured is taken for the fastest, and is nobody's reference.
+  const std::optional<Nanos> own = speed_of(worker);
+  std::optional<Nanos> fastest = own;
   for (const auto& [other_id, other] : workers_) {
-    if (other.connected) fastest = std::min(fastest, speed_of(other));
+    const std::optional<Nanos> speed = speed_of(other);
+    if (other.connected && speed) fastest = std::min(fastest.value_or(*speed), *speed);
   }
+  const Nanos reference = fastest.value_or(kNanosPerSecond);
   std::vector<ShardProgress> shards;
   for (int64_t i = 0; i < ledger_.num_shards(); ++i) {
     const Progress& progress = progress_[static_cast<size_t>(i)];
@@ -365,7 +380,8 @@ Task Coordinator::make_task(WorkerId id, Worker& worker) {
   task.worker = id;
   task.base = Version(counts_.version);
   task.shard = sampler_->sample(shards, id, task.id, config_.seed);
-  task.steps = policy_->steps(config_.local_steps, speed_of(worker), fastest);
+  task.steps =
+      std::min(policy_->steps(config_.local_steps, own.value_or(reference), reference), max_steps);
   std::vector<TaskId> superseded;
   task.ranges = ledger_.assign(task.shard, task.steps * config_.batch_sequences, superseded);
   supersede(superseded);
@@ -388,7 +404,7 @@ Task Coordinator::make_task(WorkerId id, Worker& worker) {
   }
   task.dispatched = now_;
   const Int128 expected =
-      static_cast<Int128>(task.steps) * speed_of(worker) + now_ + worker.overhead;
+      static_cast<Int128>(task.steps) * own.value_or(reference) + now_ + worker.overhead;
   task.expected_arrival = static_cast<Nanos>(std::min<Int128>(expected, kLatestExpectation));
   return task;
 }
@@ -407,12 +423,7 @@ const Task* Coordinator::find_task(TaskId task) const {
 }
 
 void Coordinator::walk_state(StateWalk& walk) {
-  ArchiveWriter writer;
-  archive(writer);
-  std::string bytes = std::move(writer.bytes);
-  walk.record("coordinator", bytes);
-  ArchiveReader reader(bytes);
-  archive(reader);
+  walk_record(walk, "coordinator", [this](auto& parts) { archive(parts); });
 }
 
 }  // namespace rubato

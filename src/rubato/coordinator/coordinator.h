@@ -143,12 +143,12 @@ class Coordinator {
   void open_window_or_wait(Effects& effects, bool timer_fired);
   void close_window(Effects& effects);
   void dispatch_waiting(Effects& effects);
-  Task make_task(WorkerId id, Worker& worker);
+  Task make_task(WorkerId id, Worker& worker, int64_t max_steps);
   void supersede(const std::vector<TaskId>& tasks);
   void finish_if_spent(Effects& effects);
   bool averages() const { return gate_->group_mode() != GroupMode::kEach; }
   bool anyone_out() const;
-  Nanos speed_of(const Worker& worker) const;
+  std::optional<Nanos> speed_of(const Worker& worker) const;
 
   template <class A>
   void archive(A& a) {

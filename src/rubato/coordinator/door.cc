@@ -34,6 +34,8 @@ std::string_view to_string(RejectReason reason) {
       return "superseded";
     case RejectReason::kFinished:
       return "run finished";
+    case RejectReason::kEmpty:
+      return "nothing delivered";
   }
   return "unknown";
 }

@@ -26,6 +26,7 @@ enum class RejectReason : uint8_t {
   kNormTooLarge,  // norm / sqrt(steps) beyond the limit
   kSuperseded,    // its data has been given to another task, or its round is over
   kFinished,      // the run's budget is used up
+  kEmpty,         // no step was made: the data goes back in line
 };
 /// The reason in a few words.
 std::string_view to_string(RejectReason reason);

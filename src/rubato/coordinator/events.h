@@ -17,7 +17,7 @@ namespace rubato {
 /// gate allows.
 struct WorkerJoined {
   WorkerId worker;
-  Nanos ns_per_step = 0;   // declared or calibrated; > 0
+  Nanos ns_per_step = 0;   // declared or calibrated; <= 0: unknown until the first delta
   bool has_state = false;  // it still holds its inner state of this run
 };
 

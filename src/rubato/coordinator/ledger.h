@@ -13,8 +13,6 @@
 #include <cstdint>
 #include <deque>
 #include <map>
-#include <optional>
-#include <set>
 #include <vector>
 
 #include "rubato/coordinator/task.h"

@@ -15,8 +15,6 @@ int64_t permuted_index(uint64_t seed, ShardId shard, int64_t epoch, int64_t posi
   // back inside.
   const int bits = static_cast<int>(std::bit_width(static_cast<uint64_t>(size - 1)) + 1) / 2;
   const uint64_t half_mask = (uint64_t{1} << bits) - 1;
-  // The seed is mixed by itself first: mix_bits adds its first two words, and shard 1 of seed 0 must
-  // not have the order of shard 0 of seed 1.
   const uint64_t stream = mix_bits(seed, static_cast<uint64_t>(RngStream::kPermutation), 0);
   const uint64_t key =
       mix_bits(stream, static_cast<uint64_t>(shard.value()), static_cast<uint64_t>(epoch));

@@ -30,7 +30,7 @@ void ServerModel::apply(const Apply& effect, std::span<const Delta> deltas) {
       deltas[0].base ? std::span<const float>(*deltas[0].base) : std::span<const float>();
   const Verdict verdict = chain_->apply(update, base, facts, theta_, pool_);
   // The coordinator has counted versions already; the two must agree or staleness is a fiction.
-  RUBATO_CHECK((verdict == Verdict::kPass) == effect.moves_theta,
+  RUBATO_CHECK(verdict == (effect.moves_theta ? Verdict::kPass : Verdict::kHold),
                "chain and coordinator disagree on whether theta moves");
   if (effect.moves_theta) published_.reset();
 }

@@ -359,15 +359,9 @@ void Simulation::walk_state(StateWalk& walk) {
   std::vector<std::pair<Task, Nanos>> tasks;  // in flight, with their arrival
   for (auto& [id, flight] : flights_) tasks.emplace_back(flight.run->task(), flight.arrived);
   std::vector<Pending> queue(queue_.begin(), queue_.end());
-  const auto parts = [&](auto& archive) {
-    archive(now_, started_, queue, tasks, idle_, next_eval_steps_, mark_evaluated_);
-  };
-  ArchiveWriter writer;
-  parts(writer);
-  std::string bytes = std::move(writer.bytes);
-  walk.record("simulation", bytes);
-  ArchiveReader reader(bytes);
-  parts(reader);
+  walk_record(walk, "simulation", [&](auto& parts) {
+    parts(now_, started_, queue, tasks, idle_, next_eval_steps_, mark_evaluated_);
+  });
   queue_ = std::set<Pending>(queue.begin(), queue.end());
 
   for (size_t i = 0; i < inner_.size(); ++i) {

@@ -10,11 +10,14 @@
 namespace rubato {
 
 DataMap::DataMap(std::vector<int64_t> shard_sequences, bool merged, uint64_t seed)
-    : sizes_(std::move(shard_sequences)), merged_(merged), seed_(seed) {}
+    : sizes_(std::move(shard_sequences)),
+      whole_(std::accumulate(sizes_.begin(), sizes_.end(), int64_t{0})),
+      merged_(merged),
+      seed_(seed) {}
 
 std::vector<int64_t> DataMap::logical_shards() const {
   if (!merged_) return sizes_;
-  return {std::accumulate(sizes_.begin(), sizes_.end(), int64_t{0})};
+  return {whole_};
 }
 
 SequenceRef DataMap::locate(ShardId shard, int64_t epoch, int64_t position) const {
@@ -22,7 +25,7 @@ SequenceRef DataMap::locate(ShardId shard, int64_t epoch, int64_t position) cons
     const int64_t size = sizes_[static_cast<size_t>(shard.value())];
     return {shard, permuted_index(seed_, shard, epoch, position, size)};
   }
-  int64_t index = permuted_index(seed_, ShardId(-1), epoch, position, logical_shards()[0]);
+  int64_t index = permuted_index(seed_, ShardId(-1), epoch, position, whole_);
   size_t physical = 0;
   while (index >= sizes_[physical]) index -= sizes_[physical++];
   return {ShardId(static_cast<int64_t>(physical)), index};
@@ -76,15 +79,9 @@ void TaskRun::finish() {
 }
 
 void TaskRun::walk_state(StateWalk& walk) {
-  const auto scalars = [this](auto& archive) {
-    archive(steps_done_, tokens_, loss_sum_, last_lr_, norm_, finite_, finished_);
-  };
-  ArchiveWriter writer;
-  scalars(writer);
-  std::string bytes = std::move(writer.bytes);
-  walk.record("progress", bytes);
-  ArchiveReader reader(bytes);
-  scalars(reader);
+  walk_record(walk, "progress", [this](auto& parts) {
+    parts(steps_done_, tokens_, loss_sum_, last_lr_, norm_, finite_, finished_);
+  });
   walk.plane("params", params_);
 }
 

@@ -27,6 +27,7 @@ class DataMap {
 
  private:
   std::vector<int64_t> sizes_;
+  int64_t whole_;
   bool merged_;
   uint64_t seed_;
 };

@@ -133,6 +133,21 @@ TEST(Report, RunsWithHardlyAnythingAreStillAPage) {
   EXPECT_THAT(page, Not(HasSubstr("inf")));
 }
 
+// A loss that grows to 1e76 before it is not a number leaves the frame far behind.
+TEST(Report, ARunThatDivergesIsDrawnAsFarAsTheFrameGoes) {
+  std::vector<RunData> runs = synthetic_runs(20);
+  for (size_t i = 0; i < runs[2].log.evals.size(); ++i) {
+    runs[2].log.evals[i].loss_nats = std::pow(10.0, 3 * static_cast<double>(i));
+  }
+  runs[2].summary.failure = "diverged";
+  runs[2].summary.val_loss_nats = std::numeric_limits<double>::quiet_NaN();
+  const std::string page = render_report("diverged", runs);
+  expect_balanced(page);
+  EXPECT_THAT(page, HasSubstr("diverged"));
+  EXPECT_LT(page.size(), 2'000'000u);
+  expect_balanced(render_report("alone", std::span(runs).subspan(2, 1)));
+}
+
 TEST(Report, RunThatStillPretrainsShowsItsCurve) {
   RunData run;
   for (int i = 0; i < 5; ++i) {

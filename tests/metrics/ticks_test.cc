@@ -21,7 +21,11 @@ TEST(Ticks, LinearOnesAreRoundAndInside) {
               ElementsAre("3.1", "3.2", "3.3", "3.4", "3.5"));
   EXPECT_THAT(tick_labels(linear_ticks(-0.012, 0.012, 4)),
               ElementsAre("-0.010", "-0.005", "0", "0.005", "0.010"));
-  for (const auto& [low, high] : {std::pair{0.0, 1e-9}, {1e9, 1.1e9}, {-7.3, 12.9}, {5.0, 5.0}}) {
+  for (const auto& [low, high] : {std::pair{0.0, 1e-9},
+                                  {1e9, 1.1e9},
+                                  {-7.3, 12.9},
+                                  {5.0, 5.0},
+                                  {1e30, 1.0000000000000002e30}}) {
     const auto ticks = linear_ticks(low, high, 5);
     ASSERT_FALSE(ticks.empty());
     EXPECT_LE(ticks.size(), 9u);

@@ -14,6 +14,18 @@ constexpr double kCharWidth = 8.6;  // DejaVu Sans Bold at 13 units, the widest 
 constexpr double kLabelHeight = 16;
 constexpr double kLinePointEvery = 4;
 
+// Narrows [begin, end], shares of the way from `from` to `from` + `delta`, to what is in [low,
+// high].
+void clip_share(double from, double delta, double low, double high, double& begin, double& end) {
+  if (delta == 0) {
+    if (from < low || from > high) end = begin;
+    return;
+  }
+  const auto [first, last] = std::minmax({(low - from) / delta, (high - from) / delta});
+  begin = std::max(begin, first);
+  end = std::min(end, last);
+}
+
 }  // namespace
 
 double label_width(std::string_view words) {
@@ -53,9 +65,16 @@ void FreePlaces::avoid(const std::vector<PlotPoint>& line) {
     line_points_.push_back(line[i]);
     if (i == 0) continue;
     const PlotPoint &a = line[i - 1], &b = line[i];
-    const double steps = std::floor(std::hypot(b.x - a.x, b.y - a.y) / kLinePointEvery);
+    const double dx = b.x - a.x, dy = b.y - a.y;
+    // Only what lies inside the frame: a diverging curve leaves it for places without end.
+    double begin = 0, end = 1;
+    clip_share(a.x, dx, left_, right_, begin, end);
+    clip_share(a.y, dy, top_, bottom_, begin, end);
+    if (!(begin < end)) continue;
+    const double steps = std::floor((end - begin) * std::hypot(dx, dy) / kLinePointEvery);
     for (double s = 1; s < steps; ++s) {
-      line_points_.push_back({a.x + (b.x - a.x) * s / steps, a.y + (b.y - a.y) * s / steps});
+      const double share = begin + (end - begin) * s / steps;
+      line_points_.push_back({a.x + dx * share, a.y + dy * share});
     }
   }
 }

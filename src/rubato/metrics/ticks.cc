@@ -14,6 +14,8 @@ std::vector<double> linear_ticks(double low, double high, int target) {
   const double power = std::pow(10.0, std::floor(std::log10(rough)));
   const double ratio = rough / power;
   const double step = power * (ratio < 1.5 ? 1 : ratio < 3.5 ? 2 : ratio < 7.5 ? 5 : 10);
+  // So far from zero that neighbouring multiples of the step are the same number.
+  if (!std::isfinite(step) || std::max(std::fabs(low), std::fabs(high)) / step > 1e15) return {low};
   std::vector<double> ticks;
   // By index, not by adding up: sums drift.
   const double first = std::ceil(low / step - 1e-9), last = std::floor(high / step + 1e-9);

@@ -17,8 +17,8 @@ EvalRecord sample_eval() {
 }
 
 UpdateRecord sample_update() {
-  return {5'000'000'000, WorkerId(3), TaskId(17), ShardId(2),  8,   16384,
-          3.5,           4e-4,        3,          Version(18), 0.1, "rejected:late"};
+  return {5'000'000'000, WorkerId(3), 2,           TaskId(17), ShardId(2),     8, 16384, 3.5,
+          4e-4,          3,           Version(18), 0.1,        "rejected:late"};
 }
 
 RunSummary sample_summary() {
@@ -29,6 +29,7 @@ RunSummary sample_summary() {
   s.method = "sync-diloco";
   s.seed = std::numeric_limits<uint64_t>::max();
   s.finished = false;
+  s.failure = "diverged";
   s.workers = 2;
   s.local_steps = 1;
   s.tokens = 2;
@@ -200,6 +201,19 @@ TEST(Record, CountsThatWouldBecomeHugeArraysAreRefused) {
   RecordLog log;
   EXPECT_EQ(read_records("log", to_line(record) + "\n", log).message(),
             "[log] line 1: staleness: got 1152921504606846976, want 0 .. 1000000");
+}
+
+TEST(Record, KeysThatCameLaterMayBeAbsent) {
+  auto update = to_json(sample_update());
+  update.erase("workers");
+  RecordLog log;
+  ASSERT_TRUE(read_records("log", update.dump() + "\n", log).ok());
+  EXPECT_EQ(log.updates[0].workers, 1);
+  auto summary = to_json(sample_summary());
+  summary.erase("failure");
+  const auto read = summary_from_json(summary.dump());
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->failure, "");
 }
 
 TEST(Record, VerdictWordIgnoresTheReason) {

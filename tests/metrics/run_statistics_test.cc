@@ -45,6 +45,25 @@ TEST(RunStatistics, CountsStalenessAndParticipation) {
   EXPECT_EQ(workers[2].steps, 3);
 }
 
+TEST(RunStatistics, AnArrivalOfSeveralWorkersIsSharedAmongThem) {
+  RunStatistics statistics;
+  UpdateRecord record = update(0, 4, 0, "applied");
+  record.workers = 3;
+  record.tokens = 100;
+  statistics.add(record);
+  EXPECT_EQ(statistics.arrivals(), 1);
+  const auto workers = statistics.per_worker();
+  ASSERT_EQ(workers.size(), 3u);
+  int64_t tokens = 0;
+  for (const WorkerTotals& worker : workers) {
+    EXPECT_EQ(worker.updates, 1);
+    EXPECT_EQ(worker.steps, 4);
+    tokens += worker.tokens;
+  }
+  EXPECT_EQ(tokens, 100);
+  EXPECT_EQ(workers[0].tokens, 34);
+}
+
 TEST(RunStatistics, UtilisationIsTrainingOverTrainingAndWaiting) {
   RunStatistics statistics;
   EXPECT_EQ(statistics.utilisation(), 0);

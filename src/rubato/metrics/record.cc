@@ -38,6 +38,7 @@ template <class Visitor, class Record>
 void walk_update(Visitor& v, Record& r) {
   v.field("virtual_time_ns", r.virtual_time_ns);
   v.small("worker", r.worker);
+  v.later_field("workers", r.workers);
   v.field("task", r.task);
   v.field("shard", r.shard);
   v.field("steps", r.steps);
@@ -75,6 +76,7 @@ void walk_summary(Visitor& v, Record& r) {
   v.field("method", r.method);
   v.field("seed", r.seed);
   v.field("finished", r.finished);
+  v.later_field("failure", r.failure);
   v.field("workers", r.workers);
   v.field("local_steps", r.local_steps);
   v.field("tokens", r.tokens);

@@ -43,10 +43,11 @@ struct EvalRecord {
 struct UpdateRecord {
   Nanos virtual_time_ns = 0;
   WorkerId worker;
+  int64_t workers = 1;  // that made it together, from `worker` on; all of them in k x batch
   TaskId task;
   ShardId shard;
-  int64_t steps = 0;  // local steps done in the task
-  int64_t tokens = 0;
+  int64_t steps = 0;           // local steps done in the task, by each of them
+  int64_t tokens = 0;          // of all of them
   double train_loss_nats = 0;  // mean over the task's steps
   double lr = 0;               // inner learning rate of the task's last step
   int64_t staleness = 0;       // [versions]
@@ -103,6 +104,7 @@ struct RunSummary {
   std::string method;
   uint64_t seed = 0;
   bool finished = true;        // false while it runs, or when it was stopped
+  std::string failure;         // diverged; "" when it reached its budget
   int64_t workers = 0;         // of the recipe
   int64_t local_steps = 0;     // of all workers together
   int64_t tokens = 0;          // of all workers together
@@ -110,7 +112,7 @@ struct RunSummary {
   int64_t arrivals = 0;
   int64_t discarded = 0;
   int64_t rejected = 0;
-  double val_loss_nats = 0;  // of the last evaluation
+  double val_loss_nats = 0;  // of the last evaluation; NaN after a failure
   double val_bits_per_byte = 0;
   double val_accuracy = 0;
   double final_train_loss_nats = 0;  // token-weighted mean of the last tenth of the arrivals

@@ -31,6 +31,10 @@ class RecordWriter {
     out_[key] = value;
   }
   void field(const char* key, double value) { real(key, value); }
+  template <class T>
+  void later_field(const char* key, const T& value) {
+    out_[key] = value;
+  }
   void field(const char* key, const std::optional<double>& value) {
     real(key, value.value_or(std::numeric_limits<double>::quiet_NaN()));
   }
@@ -95,6 +99,11 @@ class RecordReader {
     if (const nlohmann::ordered_json* v = get(key, "words", &nlohmann::ordered_json::is_string)) {
       value = v->get<std::string>();
     }
+  }
+  /// A key that records of earlier versions lack: what is absent stays as it is.
+  template <class T>
+  void later_field(const char* key, T& value) {
+    if (in_.contains(key)) field(key, value);
   }
   template <class Tag>
   void field(const char* key, StrongInt<Tag>& id) {

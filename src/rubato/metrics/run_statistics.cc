@@ -4,6 +4,12 @@
 #include <limits>
 
 namespace rubato {
+namespace {
+
+// Far above any fleet; keeps a corrupt record from asking for all memory.
+constexpr int64_t kMaxSharing = 1'000'000;
+
+}  // namespace
 
 RunStatistics::Worker& RunStatistics::worker(WorkerId id) {
   RUBATO_CHECK(id.value() >= 0, "worker ", id);
@@ -19,10 +25,14 @@ void RunStatistics::add(const UpdateRecord& record) {
     return;
   }
   if (record.has_verdict("discarded")) ++discarded_;
-  Worker& from = worker(record.worker);
-  ++from.updates;
-  from.steps += record.steps;
-  from.tokens += record.tokens;
+  // In k x batch one arrival is the work of all: its steps are everybody's, its tokens are shared.
+  const int64_t sharing = std::clamp<int64_t>(record.workers, 1, kMaxSharing);
+  for (int64_t i = 0; i < sharing; ++i) {
+    Worker& from = worker(WorkerId(record.worker.value() + i));
+    ++from.updates;
+    from.steps += record.steps;
+    from.tokens += record.tokens / sharing + (i < record.tokens % sharing ? 1 : 0);
+  }
   const auto staleness = static_cast<size_t>(std::max<int64_t>(record.staleness, 0));
   if (staleness >= staleness_counts_.size()) staleness_counts_.resize(staleness + 1);
   ++staleness_counts_[staleness];

@@ -20,18 +20,19 @@ std::vector<std::string> cells_of(const RunSummary& run, const std::string& labe
   const bool trained = run.server_updates > 0;
   double worker_s = 0;
   for (const WorkerTotals& worker : run.per_worker) worker_s += worker.train_s + worker.wait_s;
-  return {
-      label,
-      grouped(run.tokens),
-      fixed(run.val_loss_nats, 4),
-      fixed(run.val_perplexity(), 2),
-      run.method == "sync-diloco" ? "0" : signed_fixed(perplexity_vs_sync_percent(run, sync), 2),
-      fixed(run.virtual_time_s, 1),
-      fixed(speedup_vs_sync(run, sync), 2),
-      fixed(run.time_to_sync_loss_s.value_or(kNone), 1),
-      trained ? fixed(run.staleness_mean, 2) : "-",
-      trained ? cat(run.staleness_max) : "-",
-      percent_or_none(worker_s > 0, run.utilisation)};
+  return {label,
+          grouped(run.tokens),
+          run.failure.empty() ? fixed(run.val_loss_nats, 4) : run.failure,
+          fixed(run.val_perplexity(), 2),
+          run.method == "sync-diloco" && run.failure.empty()
+              ? "0"
+              : signed_fixed(perplexity_vs_sync_percent(run, sync), 2),
+          fixed(run.virtual_time_s, 1),
+          fixed(speedup_vs_sync(run, sync), 2),
+          fixed(run.time_to_sync_loss_s.value_or(kNone), 1),
+          trained ? fixed(run.staleness_mean, 2) : "-",
+          trained ? cat(run.staleness_max) : "-",
+          percent_or_none(worker_s > 0, run.utilisation)};
 }
 
 /// A single run has nothing to say about sync, and a fleet without waiting nothing about that.

@@ -90,9 +90,32 @@ TEST(Build, PretrainingTakesItsRatesFromLrUnlessItHasItsOwn) {
 }
 
 TEST(Build, MethodsShareAPretrainingUnlessItsKeysDiffer) {
-  const char* text = "[pretrain]\nsteps = 30\n[methods.dn]\n\"lr.max\" = 0.5\n";
+  const char* text =
+      "[pretrain]\nsteps = 30\n[methods.dn]\n\"pretrain.lr_max\" = 0.5\n"
+      "[methods.dylu]\n\"lr.max\" = 0.5\n";
   EXPECT_EQ(pretraining_key(recipe(text, "sync-diloco")), pretraining_key(recipe(text, "dylu")));
   EXPECT_NE(pretraining_key(recipe(text, "sync-diloco")), pretraining_key(recipe(text, "dn")));
+}
+
+TEST(Build, KBatchRefusesAFleetThatComesAndGoes) {
+  for (const char* key : {"join_s", "leave_s", "return_s"}) {
+    const Recipe fleet = recipe(cat("[fleet]\n", key, " = [0.0, 9.0, 9.0, 9.0]\n"), "k-batch");
+    const Status status = training_config(fleet, 1).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr(cat("fleet.", key, ": got times in data-parallel mode")));
+  }
+}
+
+TEST(Build, TimesOfTheFleetStayWithinTheClock) {
+  for (const char* key : {"leave_s", "return_s"}) {
+    const Recipe fleet = recipe(cat("[fleet]\n", key, " = [inf, inf, inf, 1e300]\n"), "dn");
+    EXPECT_THAT(std::string(training_config(fleet, 1).status().message()),
+                HasSubstr(cat("fleet.", key, ": got 1e+300 s, want at most 1e+09 s, or inf")));
+  }
+  const auto latest = training_config(recipe("[fleet]\nleave_s = [inf, inf, inf, 1e9]\n", "dn"), 1);
+  ASSERT_TRUE(latest.ok()) << latest.status();
+  EXPECT_EQ(latest->fleet[3].leave_at, 1'000'000'000 * kNanosPerSecond);
 }
 
 TEST(Memory, CountsEveryPlaneOfEveryWorker) {

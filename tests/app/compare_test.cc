@@ -103,6 +103,85 @@ TEST(Compare, SeedsGetTheirOwnRowsAndASpread) {
   EXPECT_TRUE(spread_table(std::span(result->runs).first(2)).rows.empty());
 }
 
+constexpr const char* kWildStep = "outer.nesterov.lr=100";
+
+TEST(Compare, ARunThatDivergesIsARowAndTheOthersGoOn) {
+  MemoryFileSystem files;
+  RunEnvironment env = environment();
+  env.files = &files;
+  env.directory = "c";
+  const Recipe wild = recipe({kWildStep, "door.norm_action=off", "train.budget_local_steps=2000"});
+  const ComparisonPlan plan{{"pretrained", "sync-diloco", "dn-dylu"}, {1}};
+  std::string first;
+  for (const bool resume : {false, true}) {
+    env.resume = resume;
+    const auto result = compare_methods(wild, plan, env, silent);
+    ASSERT_TRUE(result.ok()) << result.status();
+    ASSERT_EQ(result->runs.size(), 3u);
+    const nlohmann::ordered_json rows = comparison_json(result->runs)["rows"];
+    EXPECT_EQ(rows[1]["failure"], "diverged");
+    EXPECT_TRUE(rows[1]["val_loss_nats"].is_null());
+    EXPECT_EQ(rows[2]["failure"], "");
+    EXPECT_FALSE(rows[2]["val_loss_nats"].is_null());
+    EXPECT_TRUE(rows[2]["time_to_sync_loss_s"].is_null());
+    ASSERT_EQ(result->notes.size(), 1u);
+    EXPECT_THAT(result->notes[0], HasSubstr("sync-diloco diverged: [train] got a"));
+    EXPECT_TRUE(files.exists("c/sync-diloco/summary.json"));
+    if (!resume) first = rows.dump();
+    EXPECT_EQ(rows.dump(), first);
+  }
+}
+
+TEST(Compare, ASeedThatDivergesLeavesNoMean) {
+  const Recipe wild = recipe({kWildStep, "door.norm_action=off", "train.budget_local_steps=2000"});
+  const auto result = compare_methods(wild, {{"sync-diloco", "dn"}, {1, 2}}, environment(), silent);
+  ASSERT_TRUE(result.ok()) << result.status();
+  const Table spread = spread_table(result->runs);
+  ASSERT_EQ(spread.rows.size(), 2u);
+  EXPECT_EQ(spread.rows[0][2], "-");
+  EXPECT_NE(spread.rows[1][2], "-");
+}
+
+TEST(Compare, WhatComesTwiceIsRefusedBeforeTheFirstRun) {
+  const auto methods = compare_methods(recipe(), {{"dn", "dn"}, {1}}, environment(), silent);
+  EXPECT_EQ(methods.status().message(), "[compare] --methods: got dn twice, want each once");
+  const auto seeds = compare_methods(recipe(), {{"dn"}, {1, 2, 1}}, environment(), silent);
+  EXPECT_EQ(seeds.status().message(), "[compare] --seeds: got 1 twice, want each once");
+}
+
+TEST(Compare, AMethodThatTheFleetForbidsIsRefusedBeforeTheFirstRun) {
+  int runs = 0;
+  const auto result =
+      compare_methods(recipe({"fleet.leave_s=[20.0, inf, inf, inf]"}), {{"dn", "k-batch"}, {1}},
+                      environment(), [&](const std::string&) { ++runs; });
+  EXPECT_THAT(std::string(result.status().message()),
+              HasSubstr("k-batch: [recipe] --set: fleet.leave_s: got times in data-parallel mode"));
+  EXPECT_EQ(runs, 0);
+}
+
+TEST(Compare, NothingToResumeIsAnError) {
+  MemoryFileSystem files;
+  RunEnvironment env = environment();
+  env.files = &files;
+  env.directory = "mistyped";
+  env.resume = true;
+  const auto result = compare_methods(recipe(), {{"dn"}, {1}}, env, silent);
+  EXPECT_TRUE(absl::IsNotFound(result.status())) << result.status();
+}
+
+TEST(Compare, AnOverlayThatMakesAnotherPretrainingIsNoted) {
+  const auto base = Recipe::parse(RecipeSchema::make(catalogue()),
+                                  cat(kTiny, "[methods.dn]\n\"inner.kind\" = \"adamw\"\n",
+                                      "[methods.k-batch]\n\"lr.max\" = 0.08\n"),
+                                  "tiny.toml");
+  ASSERT_TRUE(base.ok()) << base.status();
+  const auto result =
+      compare_methods(*base, {{"sync-diloco", "k-batch", "dn"}, {1}}, environment(), silent);
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_EQ(result->notes.size(), 1u);
+  EXPECT_THAT(result->notes[0], HasSubstr("dn starts from a pretraining of its own"));
+}
+
 TEST(Compare, AnUnknownMethodIsFoundBeforeTheFirstRun) {
   int runs = 0;
   const auto result = compare_methods(recipe(), {{"sync-diloco", "dn-dilu"}, {1}}, environment(),
@@ -130,11 +209,68 @@ TEST(Tune, FindsTheBestStepAndWritesItIntoTheRecipe) {
   EXPECT_EQ(tuning_table(*tuning).rows[1][3], "best");
 }
 
-TEST(Tune, RefusesWhatHasNoOuterStep) {
-  const auto tuning = tune_methods(recipe(), {"k-batch"}, {0.1}, 7, environment(), silent);
-  EXPECT_EQ(tuning.status().message(),
-            "[tune] k-batch: has no outer step; leave it out of --methods");
-  EXPECT_FALSE(tune_methods(recipe(), {"dn"}, {}, 7, environment(), silent).ok());
+TEST(Tune, ScalesTheRatesOfKBatch) {
+  const auto tuning = tune_methods(recipe(), {"k-batch"}, {}, 7, environment(), silent);
+  ASSERT_TRUE(tuning.ok()) << tuning.status();
+  ASSERT_EQ(tuning->trials.size(), 4u);  // tune.factors
+  const TuningTrial* best = tuning->best("k-batch");
+  ASSERT_NE(best, nullptr);
+  EXPECT_GT(best->value, 0.5);  // the recipe's rate is too small for a few large batches
+  const auto tuned = tuned_recipe(recipe(), *tuning);
+  ASSERT_TRUE(tuned.ok()) << tuned.status();
+  EXPECT_EQ(std::get<double>(tuned->overlay("k-batch").at("lr.max")), best->value * 0.05);
+  EXPECT_EQ(std::get<double>(tuned->overlay("k-batch").at("lr.min")), best->value * 0.005);
+  EXPECT_THAT(tuned->to_toml(), HasSubstr("[methods.k-batch]"));
+  // What was measured is what the tuned recipe gives.
+  const auto compared = compare_methods(*tuned, {{"k-batch"}, {7}}, environment(), silent);
+  ASSERT_TRUE(compared.ok()) << compared.status();
+  EXPECT_EQ(compared->runs[0].summary.val_loss_nats, *best->val_loss_nats);
+  // Tuning again starts from the recipe's rates, not from what was found.
+  const auto again = tune_methods(*tuned, {"k-batch"}, {best->value}, 7, environment(), silent);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(*again->trials[0].val_loss_nats, *best->val_loss_nats);
+  EXPECT_EQ(tuning_json(*tuning)["rows"][2]["settings"]["lr.max"], 0.1);
+}
+
+TEST(Tune, EachMethodTrainsWithItsOwnOptimizer) {
+  const auto base =
+      Recipe::parse(RecipeSchema::make(catalogue()),
+                    cat(kTiny, "[methods.sync-diloco]\n\"inner.kind\" = \"adamw\"\n"), "tiny.toml");
+  ASSERT_TRUE(base.ok()) << base.status();
+  const auto both = tune_methods(*base, {"dn", "sync-diloco"}, {0.7}, 7, environment(), silent);
+  const auto alone = tune_methods(*base, {"sync-diloco"}, {0.7}, 7, environment(), silent);
+  ASSERT_TRUE(both.ok() && alone.ok());
+  EXPECT_EQ(*both->trials[1].val_loss_nats, *alone->trials[0].val_loss_nats);
+}
+
+TEST(Tune, AStepThatDivergesIsNotTheBest) {
+  const auto tuning =
+      tune_methods(recipe({"door.norm_action=off", "train.budget_local_steps=2000"}),
+                   {"sync-diloco"}, {0.7, 100}, 7, environment(), silent);
+  ASSERT_TRUE(tuning.ok()) << tuning.status();
+  EXPECT_TRUE(tuning->trials[0].val_loss_nats.has_value());
+  EXPECT_FALSE(tuning->trials[1].val_loss_nats.has_value());
+  EXPECT_EQ(tuning_table(*tuning).rows[1][2], "diverged");
+}
+
+// A fleet that dies is a fault of the recipe, not a step that is too large.
+TEST(Tune, AFleetThatLeavesIsAnError) {
+  const auto tuning = tune_methods(recipe({"fleet.leave_s=[9.0, 9.0, 9.0, 9.0]"}), {"dn"}, {0.7}, 7,
+                                   environment(), silent);
+  EXPECT_TRUE(absl::IsFailedPrecondition(tuning.status())) << tuning.status();
+}
+
+TEST(Tune, RefusesWhatCannotBeTuned) {
+  const auto message = [](const std::vector<std::string>& methods, const Recipe& of) {
+    const auto tuning = tune_methods(of, methods, {}, 7, environment(), silent);
+    EXPECT_TRUE(absl::IsInvalidArgument(tuning.status()));
+    return std::string(tuning.status().message());
+  };
+  EXPECT_EQ(message({"pretrained"}, recipe()),
+            "[tune] got pretrained, want a method with a step to tune; leave it out of --methods");
+  EXPECT_THAT(message({}, recipe()), HasSubstr("[tune] got no method with a step to tune"));
+  EXPECT_THAT(message({"dn", "dn"}, recipe()), HasSubstr("got dn twice"));
+  EXPECT_THAT(message({"dn"}, recipe({"tune.grid=[]"})), HasSubstr("got an empty grid"));
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "rubato/app/build.h"
+
 namespace rubato {
 namespace {
 
@@ -79,6 +81,22 @@ TEST(Methods, ASetKeyThatNothingReadsIsAnError) {
   EXPECT_EQ(std::string(check_sets_have_effect(base, std::span(both).first(1)).message()),
             "[recipe] --set: outer.nesterov.lr: has no effect under dn; outer.rule is "
             "\"delayed_nesterov\"");
+}
+
+TEST(Methods, RatesOfAMethodLeaveThePretrainingAlone) {
+  const Recipe base = recipe(
+      "[pretrain]\nsteps = 5\n[lr]\nmax = 0.1\n[methods.k-batch]\n\"lr.max\" = 0.4\n"
+      "\"lr.min\" = 0.01\n\"lr.warmup_steps\" = 7\n");
+  const Recipe dn = *recipe_for_method(base, "dn"), all = *recipe_for_method(base, "k-batch");
+  EXPECT_EQ(all.real("lr.max"), 0.4);
+  EXPECT_EQ(all.real("pretrain.lr_max"), 0.1);
+  EXPECT_EQ(all.integer("pretrain.warmup_steps"), 100);
+  EXPECT_EQ(pretraining_key(all), pretraining_key(dn));
+  const auto a = pretraining_config(all, 1), b = pretraining_config(dn, 1);
+  ASSERT_TRUE(a.ok() && b.ok());
+  EXPECT_EQ(a->worker.learning_rate.max, b->worker.learning_rate.max);
+  EXPECT_EQ(a->worker.learning_rate.min, b->worker.learning_rate.min);
+  EXPECT_FALSE(recipe_for_method(recipe(""), "dn")->has("pretrain.lr_max"));
 }
 
 TEST(Methods, UnknownMethodNamesTheNearest) {

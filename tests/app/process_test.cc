@@ -108,6 +108,41 @@ TEST_F(ProcessTest, OneCtrlCSavesAndTheRunGoesOnToTheSameEnd) {
   EXPECT_EQ(digest("parts"), digest("whole"));
 }
 
+TEST_F(ProcessTest, ResumingWhatIsNotThereIsAnError) {
+  const std::string log = directory_ + "/log";
+  EXPECT_EQ(Process(train("mistyped", {"--resume"}), log).wait(), 1);
+  EXPECT_THAT(contents(log), HasSubstr("got no run there, want one to continue"));
+  EXPECT_FALSE(std::filesystem::exists(directory_ + "/mistyped"));
+}
+
+TEST_F(ProcessTest, DivergenceEndsTrainingWithAnErrorAndAComparisonWithARow) {
+  const std::string log = directory_ + "/log";
+  const std::vector<std::string> wild = {"--set", "outer.nesterov.lr=100", "--set",
+                                         "door.norm_action=off"};
+  std::vector<std::string> alone = wild;
+  alone.insert(alone.end(), {"--set", "run.method=sync-diloco"});
+  EXPECT_EQ(Process(train("alone", alone), log).wait(), 1);
+  EXPECT_THAT(contents(log), HasSubstr("last good checkpoint: "));
+
+  std::vector<std::string> args = train("both", wild);
+  args[0] = "compare";
+  args.insert(args.end(), {"--methods", "sync-diloco,dn"});
+  EXPECT_EQ(Process(args, log).wait(), 0) << contents(log);
+  EXPECT_THAT(contents(log), HasSubstr("note: sync-diloco diverged: "));
+  EXPECT_THAT(contents(log), HasSubstr("next:   rubato report "));
+  EXPECT_THAT(contents(directory_ + "/both/comparison.json"),
+              HasSubstr("\"failure\": \"diverged\""));
+  EXPECT_TRUE(std::filesystem::exists(directory_ + "/both/report.html"));
+}
+
+TEST_F(ProcessTest, TuningWithoutAMethodIsAnError) {
+  const std::string log = directory_ + "/log";
+  std::vector<std::string> args = train("t", {"--set", "compare.methods=[\"pretrained\"]"});
+  args[0] = "tune";
+  EXPECT_EQ(Process(args, log).wait(), 1);
+  EXPECT_THAT(contents(log), HasSubstr("[tune] got no method with a step to tune"));
+}
+
 TEST_F(ProcessTest, ExitCodes) {
   const std::string log = directory_ + "/log";
   EXPECT_EQ(Process({"describe"}, log).wait(), 0);

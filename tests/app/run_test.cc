@@ -3,6 +3,8 @@
 #include "rubato/app/run.h"
 
 #include <algorithm>
+#include <cmath>
+#include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -185,7 +187,8 @@ TEST(Run, ResumingUnderAnotherRecipeShowsTheDifference) {
   ASSERT_TRUE(run(recipe_for("dn"), env).ok());
   env.resume = true;
   const auto changed = run(recipe_for("dn", {"lr.max=0.06"}), env);
-  EXPECT_EQ(changed.status().message(), "[resume] r: recipe changed: lr.max 0.05 -> 0.06");
+  EXPECT_EQ(changed.status().message(),
+            "[resume] r: recipe changed: lr.max 0.05 -> 0.06, pretrain.lr_max 0.05 -> 0.06");
   const Recipe recipe = recipe_for("dn");
   const auto built = build_workload(recipe, 1);
   const auto other_data = run_recipe(recipe, *built->workload, "other", env);
@@ -201,10 +204,92 @@ TEST(Run, ALossThatIsNotFiniteNamesTheLastCheckpoint) {
       recipe_for("async-sgd", {"outer.sgd.lr=100", "outer.weight.mode=inverse_k", "inner.kind=sgd",
                                "door.norm_action=off", "train.budget_local_steps=100000"});
   const auto result = run(recipe, env);
-  ASSERT_TRUE(absl::IsFailedPrecondition(result.status())) << result.status();
-  EXPECT_THAT(
-      std::string(result.status().message()),
-      HasSubstr(cat("last good checkpoint: ", list_checkpoints(files, env.directory)->front())));
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_THAT(result->diverged, HasSubstr(cat("last good checkpoint: ",
+                                              list_checkpoints(files, env.directory)->front())));
+  EXPECT_EQ(result->data.summary.failure, "diverged");
+  EXPECT_TRUE(std::isnan(result->data.summary.val_loss_nats));
+  const auto loaded = load_run(files, env.directory);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->summary.failure, "diverged");
+
+  env.resume = true;
+  const auto again = run(recipe, env);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->diverged, result->diverged);
+  EXPECT_EQ(to_line(again->data.summary), to_line(result->data.summary));
+}
+
+TEST(Run, APretrainingTakenOverCountsTheStepsThatItMade) {
+  MemoryFileSystem files;
+  PretrainedByKey pretrained;
+  RunEnvironment env = environment();
+  env.pretrained = &pretrained;
+  ASSERT_TRUE(run(recipe_for("pretrained"), env).ok());
+  ASSERT_EQ(pretrained.size(), 1u);
+  EXPECT_EQ(pretrained.begin()->second.steps, 15);
+  pretrained.begin()->second.steps = 16;  // as a pretraining of whole tasks may overshoot
+  env.files = &files;
+  env.directory = "r";
+  const auto result = run(recipe_for("dn"), env);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->checkpoint, checkpoint_path("r", 16 + result->data.summary.local_steps));
+}
+
+TEST(Run, EvaluationsThatAreTakenOverAreNotShownAgain) {
+  PretrainedByKey pretrained;
+  std::ostringstream shown;
+  ProgressPrinter progress(shown, false, [] { return Nanos{0}; });
+  RunEnvironment env = environment();
+  env.pretrained = &pretrained;
+  env.progress = &progress;
+  ASSERT_TRUE(run(recipe_for("pretrained"), env).ok());
+  const auto count = [&] {
+    const std::string text = shown.str();
+    return std::ranges::count(text, '\n');
+  };
+  const auto first = count();
+  const auto second = run(recipe_for("pretrained"), env);
+  ASSERT_TRUE(second.ok());
+  EXPECT_EQ(second->data.log.evals.size(), pretrained.begin()->second.evals.size() + 1);
+  EXPECT_EQ(count() - first, 1) << shown.str();  // its own evaluation
+}
+
+TEST(Run, AnotherBuildThatResumesIsNoted) {
+  MemoryFileSystem files;
+  std::ostringstream shown;
+  ProgressPrinter progress(shown, false, [] { return Nanos{0}; });
+  RunEnvironment env = environment();
+  env.files = &files;
+  env.directory = "r";
+  ASSERT_TRUE(run(recipe_for("dn"), env).ok());
+  env.resume = true;
+  env.progress = &progress;
+  ASSERT_TRUE(run(recipe_for("dn"), env).ok());
+  EXPECT_EQ(shown.str().find("build"), std::string::npos) << shown.str();
+  env.build_id = "other";
+  const auto resumed = run(recipe_for("dn"), env);
+  ASSERT_TRUE(resumed.ok()) << resumed.status();
+  const char* note = "resumed by build other, begun by test";
+  EXPECT_THAT(shown.str(), HasSubstr(note));
+  EXPECT_THAT(resumed->data.log.events.back().text, HasSubstr(note));
+  EXPECT_THAT(*files.read_file("r/events.jsonl"), HasSubstr(note));
+}
+
+TEST(Run, KBatchIsTheWorkOfAllItsWorkers) {
+  const auto result = run(recipe_for("k-batch"), environment());
+  ASSERT_TRUE(result.ok()) << result.status();
+  const RunSummary& summary = result->data.summary;
+  ASSERT_EQ(summary.per_worker.size(), 4u);
+  int64_t steps = 0, tokens = 0;
+  for (const WorkerTotals& worker : summary.per_worker) {
+    EXPECT_EQ(worker.updates, summary.arrivals);
+    EXPECT_EQ(worker.tokens, summary.tokens / 4);
+    steps += worker.steps;
+    tokens += worker.tokens;
+  }
+  EXPECT_EQ(steps, summary.local_steps);
+  EXPECT_EQ(tokens, summary.tokens);
 }
 
 TEST(Run, TooLittleMemoryIsSaidBeforeTheStart) {

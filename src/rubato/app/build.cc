@@ -98,10 +98,18 @@ Choice choice(const Recipe& recipe, const std::string& kind) {
   return {name, recipe.section(cat(kind, ".", name))};
 }
 
+constexpr double kLongestTimeS = 1e9;  // thirty years
+
 // A list of the fleet, or nothing when it is empty.
 StatusOr<std::vector<double>> fleet_times(const Recipe& recipe, const std::string& key) {
   const std::vector<double>& times = recipe.reals(key);
   const size_t workers = recipe.reals("fleet.seconds_per_step").size();
+  for (const double time : times) {
+    // Beyond this sums of times leave the clock's range.
+    if (std::isinf(time) || time <= kLongestTimeS) continue;
+    return recipe.error(
+        key, cat("got ", time, " s, want at most ", kLongestTimeS, " s, or inf for never"));
+  }
   if (times.empty() || times.size() == workers) return times;
   return recipe.error(
       key, cat("got ", times.size(), " times for ", workers, " workers, want one a worker or []"));
@@ -130,6 +138,17 @@ StatusOr<std::vector<SimWorker>> build_fleet(const Recipe& recipe) {
     }
   }
   return fleet;
+}
+
+// k x batch has no workers that come and go: every step is everybody's.
+Status check_nobody_leaves(const Recipe& recipe) {
+  for (const char* key : {"fleet.join_s", "fleet.leave_s", "fleet.return_s"}) {
+    if (recipe.reals(key).empty()) continue;
+    return recipe.error(key,
+                        "got times in data-parallel mode (k-batch), want []; its workers do "
+                        "every step together, so leave k-batch out, or the list");
+  }
+  return absl::OkStatus();
 }
 
 DoorConfig build_door(const Recipe& recipe) {
@@ -217,6 +236,8 @@ StatusOr<SimulationConfig> pretraining_config(const Recipe& recipe, int threads)
 }
 
 StatusOr<SimulationConfig> training_config(const Recipe& recipe, int threads) {
+  const bool data_parallel = recipe.text("train.mode") == "data-parallel";
+  if (data_parallel) RUBATO_RETURN_IF_ERROR(check_nobody_leaves(recipe));
   SimulationConfig config = common_config(recipe, threads);
   RUBATO_ASSIGN_OR_RETURN(config.fleet, build_fleet(recipe));
   const auto workers = static_cast<int64_t>(config.fleet.size());
@@ -230,7 +251,7 @@ StatusOr<SimulationConfig> training_config(const Recipe& recipe, int threads) {
   CoordinatorConfig& coordinator = config.coordinator;
   coordinator.schedule_steps = budget;
   coordinator.budget_steps = extended(budget, recipe.real("train.extend"));
-  if (recipe.text("train.mode") == "data-parallel") {
+  if (data_parallel) {
     make_ordinary(config);
     config.worker.batch_sequences *= workers;
     // The one worker's steps count for all of them.
@@ -254,9 +275,10 @@ StatusOr<SimulationConfig> training_config(const Recipe& recipe, int threads) {
 }
 
 std::string pretraining_key(const Recipe& recipe) {
-  constexpr std::array<std::string_view, 12> kPrefixes = {
-      "run.seed", "model.", "toy.",  "quadratic.",  "data.",       "pretrain.",
-      "lr.",      "inner.", "eval.", "checkpoint.", "train.local", "train.batch"};
+  // Not lr.*: recipe_for_method writes the pretraining's rates out.
+  constexpr std::array<std::string_view, 11> kPrefixes = {
+      "run.seed", "model.", "toy.",        "quadratic.",  "data.",      "pretrain.",
+      "inner.",   "eval.",  "checkpoint.", "train.local", "train.batch"};
   constexpr std::array<std::string_view, 2> kMore = {"train.sequence_length", "train.lanes"};
   std::string text;
   for (const auto& [key, value] : recipe.resolved()) {

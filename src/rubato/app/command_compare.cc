@@ -7,6 +7,7 @@
 
 #include "rubato/app/command_support.h"
 #include "rubato/app/compare.h"
+#include "rubato/app/sample_text.h"
 #include "rubato/metrics/report.h"
 #include "rubato/store/posix_file_system.h"
 
@@ -28,6 +29,40 @@ Status write_results(FileSystem& files, const std::string& directory, const Comp
                       comparison.runs);
 }
 
+// The last method's model in its own words, a few lines of them; nothing without a language model.
+StatusOr<std::string> last_words(FileSystem& files, const Recipe& recipe,
+                                 const std::string& directory, const Comparison& comparison,
+                                 int threads) {
+  constexpr int64_t kTokens = 60;
+  const bool has_words = recipe.text("model.kind") == "language-model" &&
+                         !comparison.runs.empty() && comparison.runs.back().summary.failure.empty();
+  if (!has_words) return std::string();
+  const std::string& name = comparison.names.back();
+  RUBATO_ASSIGN_OR_RETURN(const OpenedCheckpoint opened,
+                          open_run(files, join_path(directory, name), {}, threads));
+  TextRequest request;
+  request.tokens = kTokens;
+  RUBATO_ASSIGN_OR_RETURN(
+      std::string text,
+      sample_text(files, opened.recipe, *opened.workload.workload, opened.theta, request));
+  for (size_t at = 0; (at = text.find('\n', at)) != std::string::npos; at += 3) {
+    text.replace(at, 1, "\n  ");
+  }
+  return cat("\n", name, " writes:\n  ", text, "\n");
+}
+
+// What to do with the runs, as commands to copy.
+std::string next_commands(const std::string& directory, const Comparison& comparison,
+                          bool has_words) {
+  std::string out = cat("next:   rubato report");
+  for (const std::string& name : comparison.names) out += cat(" ", join_path(directory, name));
+  if (has_words) {
+    out += cat("\n        rubato sample ", join_path(directory, comparison.names.back()),
+               " --prompt \"In the\"");
+  }
+  return out + "\n";
+}
+
 StatusOr<int> compare(const CompareFlags& flags, Terminal& terminal) {
   RUBATO_ASSIGN_OR_RETURN(const Recipe recipe, load_recipe(flags));
   ComparisonPlan plan{flags.methods, flags.seeds};
@@ -36,7 +71,7 @@ StatusOr<int> compare(const CompareFlags& flags, Terminal& terminal) {
 
   PosixFileSystem files;
   ProgressPrinter progress(terminal.err, terminal.interactive, monotonic_now);
-  RunEnvironment environment = run_environment(files, flags, terminal, &progress);
+  RunEnvironment environment = run_environment(files, recipe, flags, terminal, &progress);
   environment.resume = flags.resume;
   RUBATO_ASSIGN_OR_RETURN(const Comparison comparison,
                           compare_methods(recipe, plan, environment,
@@ -57,8 +92,15 @@ StatusOr<int> compare(const CompareFlags& flags, Terminal& terminal) {
     terminal.out << "\n" << to_plain_text(spread);
     markdown += "\n" + to_markdown(spread);
   }
+  for (const std::string& note : comparison.notes) {
+    terminal.out << "note: " << note << "\n";
+    markdown += cat("\n", note, "\n");
+  }
   RUBATO_RETURN_IF_ERROR(write_results(files, environment.directory, comparison, markdown));
-  terminal.out << "report: " << join_path(environment.directory, "report.html") << "\n";
+  RUBATO_ASSIGN_OR_RETURN(const std::string words, last_words(files, recipe, environment.directory,
+                                                              comparison, environment.threads));
+  terminal.out << words << "\nreport: " << join_path(environment.directory, "report.html") << "\n"
+               << next_commands(environment.directory, comparison, !words.empty());
   if (flags.json) terminal.out << comparison_json(comparison.runs).dump() << "\n";
   return kExitOk;
 }

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "rubato/app/build_id.h"
+#include "rubato/bench/engine_bench.h"
 #include "rubato/lm/arena.h"
 #include "rubato/store/checkpoint.h"
 
@@ -43,7 +44,7 @@ Nanos monotonic_now() {
       .count();
 }
 
-RunEnvironment run_environment(FileSystem& files, const TrainingFlags& flags,
+RunEnvironment run_environment(FileSystem& files, const Recipe& recipe, const TrainingFlags& flags,
                                const Terminal& terminal, ProgressPrinter* progress) {
   RunEnvironment environment;
   environment.files = &files;
@@ -54,6 +55,10 @@ RunEnvironment run_environment(FileSystem& files, const TrainingFlags& flags,
   environment.stop = terminal.interrupted;
   environment.progress = progress;
   environment.available_memory_bytes = available_memory_bytes();
+  // Once a command, for lines in a pipe as for the live one: both show the share.
+  if (recipe.text("model.kind") == "language-model") {
+    environment.peak_flops_per_s = 1e9 * measure_fma_peak(environment.threads);
+  }
   return environment;
 }
 

@@ -32,8 +32,9 @@ int thread_count(const TrainingFlags& flags);
 /// Nanoseconds of a clock that never goes back.
 Nanos monotonic_now();
 
-/// The environment of a run in this process; `files`, `terminal` and `progress` outlive it.
-RunEnvironment run_environment(FileSystem& files, const TrainingFlags& flags,
+/// The environment of runs of `recipe` in this process; `files`, `terminal` and `progress` outlive
+/// it. For a language model it measures what the processor can do, which takes a tenth of a second.
+RunEnvironment run_environment(FileSystem& files, const Recipe& recipe, const TrainingFlags& flags,
                                const Terminal& terminal, ProgressPrinter* progress);
 
 /// The newest checkpoint of a run directory, or the directory itself when it is a checkpoint, with

@@ -6,6 +6,7 @@
 
 #include "rubato/app/command_support.h"
 #include "rubato/app/methods.h"
+#include "rubato/metrics/sink.h"
 #include "rubato/metrics/table.h"
 #include "rubato/store/posix_file_system.h"
 
@@ -24,11 +25,18 @@ StatusOr<int> train(const TrainFlags& flags, Terminal& terminal) {
 
   PosixFileSystem files;
   ProgressPrinter progress(terminal.err, terminal.interactive, monotonic_now);
-  RunEnvironment environment = run_environment(files, flags, terminal, &progress);
+  RunEnvironment environment = run_environment(files, recipe, flags, terminal, &progress);
   environment.resume = flags.resume;
+  if (flags.resume && !files.exists(metrics_path(environment.directory))) {
+    return absl::NotFoundError(
+        cat("[resume] ", environment.directory,
+            ": got no run there, want one to continue; check --out, or leave "
+            "--resume out"));
+  }
   RUBATO_ASSIGN_OR_RETURN(const RunResult result,
                           run_recipe(recipe, *built.workload, built.data_digest, environment));
   progress.finish();
+  if (!result.diverged.empty()) return absl::AbortedError(result.diverged);
 
   if (result.interrupted) {
     terminal.err << "rubato: interrupted; "

@@ -19,7 +19,7 @@ struct TuneFlags : TrainingFlags {
   int64_t seed = 1000;
 };
 
-// Those of the comparison that have an outer step.
+// Those of the comparison that have a step to tune.
 std::vector<std::string> tunable_methods(const Recipe& recipe) {
   std::vector<std::string> names;
   for (const std::string& name : recipe.texts("compare.methods")) {
@@ -33,12 +33,12 @@ StatusOr<int> tune(const TuneFlags& flags, Terminal& terminal) {
   RUBATO_ASSIGN_OR_RETURN(const Recipe recipe, load_recipe(flags));
   PosixFileSystem files;
   ProgressPrinter progress(terminal.err, terminal.interactive, monotonic_now);
-  const RunEnvironment environment = run_environment(files, flags, terminal, &progress);
+  const RunEnvironment environment = run_environment(files, recipe, flags, terminal, &progress);
   RUBATO_ASSIGN_OR_RETURN(
       const Tuning tuning,
       tune_methods(recipe, flags.methods.empty() ? tunable_methods(recipe) : flags.methods,
-                   flags.grid.empty() ? recipe.reals("tune.grid") : flags.grid, flags.seed,
-                   environment, [&](const std::string& trial) { progress.note(trial); }));
+                   flags.grid, flags.seed, environment,
+                   [&](const std::string& trial) { progress.note(trial); }));
   progress.finish();
   if (tuning.interrupted) {
     terminal.err << "rubato: interrupted; nothing was written" << std::endl;
@@ -60,11 +60,14 @@ StatusOr<int> tune(const TuneFlags& flags, Terminal& terminal) {
 
 void add_tune(CLI::App& app, CommandBody& chosen) {
   auto flags = std::make_shared<TuneFlags>();
-  CLI::App* command = app.add_subcommand("tune", "the outer step of each method, by a grid");
+  CLI::App* command = app.add_subcommand("tune", "the step of each method, by a grid");
   add_training_flags(*command, *flags);
   command->add_option("--methods", flags->methods, "a,b,c; default: those of compare.methods")
       ->delimiter(',');
-  command->add_option("--grid", flags->grid, "0.1,0.3,0.7; default: the recipe's tune.grid")
+  command
+      ->add_option(
+          "--grid", flags->grid,
+          "0.1,0.3,0.7; factors for k-batch; default: the recipe's tune.grid, tune.factors")
       ->delimiter(',');
   command->add_option("--seed", flags->seed, "run.seed of the trials")->capture_default_str();
   command->footer(

@@ -8,34 +8,12 @@
 
 #include "rubato/app/build.h"
 #include "rubato/app/methods.h"
+#include "rubato/app/workload_cache.h"
 #include "rubato/metrics/run_statistics.h"
+#include "rubato/metrics/sink.h"
 
 namespace rubato {
 namespace {
-
-// Methods nearly always share one workload; generating or checking its data again would only take
-// time.
-class WorkloadCache {
- public:
-  explicit WorkloadCache(int threads) : threads_(threads) {}
-  StatusOr<const BuiltWorkload*> get(const Recipe& recipe) {
-    std::string key;
-    for (const auto& [name, value] : recipe.resolved()) {
-      for (const std::string_view part : {"model.", "toy.", "quadratic.", "data.", "inner.",
-                                          "train.sequence", "train.lanes", "eval.sequences"}) {
-        if (name.starts_with(part)) key += cat(name, " = ", to_text(value), "\n");
-      }
-    }
-    const auto it = built_.find(key);
-    if (it != built_.end()) return &it->second;
-    RUBATO_ASSIGN_OR_RETURN(BuiltWorkload built, build_workload(recipe, threads_));
-    return &built_.emplace(key, std::move(built)).first->second;
-  }
-
- private:
-  int threads_;
-  std::map<std::string, BuiltWorkload> built_;
-};
 
 bool is_asynchronous(const Recipe& recipe) {
   return recipe.text("train.mode") == "local-sgd" && recipe.text("gate.kind") != "barrier";
@@ -48,6 +26,57 @@ StatusOr<Recipe> recipe_of(const Recipe& base, const std::string& method, int64_
   RUBATO_ASSIGN_OR_RETURN(Recipe recipe, recipe_for_method(seeded, method));
   if (!follow || !is_asynchronous(recipe)) return recipe;
   return recipe.with("train.extend", base.real("compare.extend"), "compare.extend");
+}
+
+// One run of the plan, checked as far as that is possible without its data.
+struct PlannedRun {
+  std::string name;  // of its directory
+  Recipe recipe;
+};
+
+StatusOr<std::vector<PlannedRun>> plan_runs(const Recipe& base, const ComparisonPlan& plan,
+                                            int threads) {
+  RUBATO_RETURN_IF_ERROR(check_distinct("compare", "--methods", plan.methods));
+  RUBATO_RETURN_IF_ERROR(check_distinct("compare", "--seeds", plan.seeds));
+  std::vector<PlannedRun> runs;
+  const bool follow = std::ranges::find(plan.methods, kReferenceMethod) != plan.methods.end();
+  for (const int64_t seed : plan.seeds) {
+    for (const std::string& method : plan.methods) {
+      RUBATO_ASSIGN_OR_RETURN(Recipe recipe, recipe_of(base, method, seed, follow));
+      RUBATO_RETURN_IF_ERROR(annotate(training_config(recipe, threads).status(), method));
+      runs.push_back(
+          {plan.seeds.size() > 1 ? cat(method, "-seed-", seed) : method, std::move(recipe)});
+    }
+  }
+  return runs;
+}
+
+// A mistyped directory would otherwise start everything anew without a word.
+Status check_resumable(const RunEnvironment& environment, const std::vector<PlannedRun>& runs) {
+  if (!environment.resume) return absl::OkStatus();
+  const auto is_there = [&](const PlannedRun& run) {
+    return environment.files->exists(metrics_path(join_path(environment.directory, run.name)));
+  };
+  if (std::ranges::any_of(runs, is_there)) return absl::OkStatus();
+  return absl::NotFoundError(cat("[resume] ", environment.directory,
+                                 ": got no run of this comparison, want one to continue; check "
+                                 "--out, or leave --resume out"));
+}
+
+// The methods are only comparable from one starting point; a method whose overlay changes the
+// pretraining says so.
+std::vector<std::string> own_pretrainings(const std::vector<PlannedRun>& runs) {
+  std::vector<std::string> notes;
+  for (const PlannedRun& run : runs) {
+    if (!run.recipe.has("pretrain.steps")) continue;
+    const PlannedRun& first = *std::ranges::find_if(runs, [&](const PlannedRun& other) {
+      return other.recipe.integer("run.seed") == run.recipe.integer("run.seed");
+    });
+    if (pretraining_key(run.recipe) == pretraining_key(first.recipe)) continue;
+    notes.push_back(cat(run.name, " starts from a pretraining of its own, not from ", first.name,
+                        "'s: its [methods] overlay changes more than rates and outer steps"));
+  }
+  return notes;
 }
 
 struct Spread {
@@ -76,23 +105,17 @@ StatusOr<Comparison> compare_methods(const Recipe& base, const ComparisonPlan& p
                                      const RunEnvironment& environment,
                                      const std::function<void(const std::string&)>& announce) {
   // Every recipe is checked before the first run: an error in the last one is cheap now.
-  std::vector<std::string> names;
+  RUBATO_ASSIGN_OR_RETURN(const std::vector<PlannedRun> planned,
+                          plan_runs(base, plan, environment.threads));
   std::vector<Recipe> recipes;
-  const bool follow = std::ranges::find(plan.methods, kReferenceMethod) != plan.methods.end();
-  for (const int64_t seed : plan.seeds) {
-    for (const std::string& method : plan.methods) {
-      names.push_back(plan.seeds.size() > 1 ? cat(method, "-seed-", seed) : method);
-      RUBATO_ASSIGN_OR_RETURN(Recipe recipe, recipe_of(base, method, seed, follow));
-      recipes.push_back(std::move(recipe));
-    }
-  }
+  for (const PlannedRun& run : planned) recipes.push_back(run.recipe);
   RUBATO_RETURN_IF_ERROR(check_sets_have_effect(base, recipes));
+  RUBATO_RETURN_IF_ERROR(check_resumable(environment, planned));
   Comparison comparison;
+  comparison.notes = own_pretrainings(planned);
   WorkloadCache workloads(environment.threads);
   PretrainedByKey pretrained;
-  for (size_t i = 0; i < recipes.size(); ++i) {
-    const std::string& name = names[i];
-    const Recipe& recipe = recipes[i];
+  for (const auto& [name, recipe] : planned) {
     announce(name);
     RUBATO_ASSIGN_OR_RETURN(const BuiltWorkload* built, workloads.get(recipe));
     RunEnvironment own = environment;
@@ -104,13 +127,17 @@ StatusOr<Comparison> compare_methods(const Recipe& base, const ComparisonPlan& p
       comparison.interrupted = true;
       break;
     }
+    if (!result->diverged.empty()) {
+      comparison.notes.push_back(cat(name, " diverged: ", result->diverged));
+    }
+    comparison.names.push_back(name);
     comparison.runs.push_back(std::move(result->data));
   }
   fill_time_to_sync_loss(comparison.runs);
   if (environment.directory.empty()) return comparison;
   for (size_t i = 0; i < comparison.runs.size(); ++i) {
     RUBATO_RETURN_IF_ERROR(write_summary(*environment.files,
-                                         join_path(environment.directory, names[i]),
+                                         join_path(environment.directory, comparison.names[i]),
                                          comparison.runs[i].summary));
   }
   return comparison;
@@ -121,7 +148,8 @@ void fill_time_to_sync_loss(std::span<RunData> runs) {
     const auto reference = std::ranges::find_if(runs, [&](const RunData& other) {
       return other.summary.method == kReferenceMethod && other.summary.seed == run.summary.seed;
     });
-    if (reference == runs.end()) continue;
+    // A loss that a run passed on its way to divergence is not one that it reached.
+    if (reference == runs.end() || !run.summary.failure.empty()) continue;
     run.summary.time_to_sync_loss_s =
         time_to_loss(run.log.evals, reference->summary.val_loss_nats + kSyncLossSlackNats);
   }
@@ -151,8 +179,11 @@ Table spread_table(std::span<const RunData> runs) {
                    {"sooner than sync", "x", "sync's time to its loss over this run's time to it"}};
   for (const std::string& method : methods) {
     std::vector<double> losses, percents, sooner;
+    size_t seeds = 0;
     for (const RunSummary& run : summaries) {
       if (run.method != method) continue;
+      ++seeds;
+      if (!run.failure.empty()) continue;
       losses.push_back(run.val_loss_nats);
       const std::optional<size_t> baseline = sync_baseline(summaries, run);
       if (!baseline) continue;
@@ -163,9 +194,11 @@ Table spread_table(std::span<const RunData> runs) {
       }
     }
     // A mean over the seeds that got there would hide those that did not.
-    if (sooner.size() != losses.size()) sooner.clear();
-    table.rows.push_back({method, cat(losses.size()), spread_cell(losses), spread_cell(percents),
-                          spread_cell(sooner)});
+    if (losses.size() != seeds) losses.clear();
+    if (percents.size() != seeds) percents.clear();
+    if (sooner.size() != seeds) sooner.clear();
+    table.rows.push_back(
+        {method, cat(seeds), spread_cell(losses), spread_cell(percents), spread_cell(sooner)});
   }
   return table;
 }

@@ -21,12 +21,17 @@ struct ComparisonPlan {
 };
 
 struct Comparison {
-  std::vector<RunData> runs;  // by seed, then in the order of the methods
-  bool interrupted = false;   // the run that was stopped is left out
+  std::vector<RunData> runs;       // by seed, then in the order of the methods
+  std::vector<std::string> names;  // of the runs' directories, in the same order
+  std::vector<std::string> notes;  // what a reader of the table must know: who diverged, and why
+  bool interrupted = false;        // the run that was stopped is left out
 };
 
 /// Runs everything; `environment.directory` gets one run directory a run, unless it is empty.
-/// `announce` is called before each run. Errors are the runs' own, with the method in front.
+/// `announce` is called before each run. A run that diverges is a row without a loss. Before the
+/// first run: InvalidArgument for a method or seed that comes twice and for a method that cannot
+/// run under this recipe, NotFound when there is nothing to resume. Other errors are the runs' own,
+/// with the method in front.
 StatusOr<Comparison> compare_methods(const Recipe& base, const ComparisonPlan& plan,
                                      const RunEnvironment& environment,
                                      const std::function<void(const std::string&)>& announce);

@@ -106,7 +106,13 @@ std::vector<std::string> notes_of(const CatalogueKind& kind, const Description& 
     for (const auto& [key, value] : (*method)->overrides) {
       notes.push_back(cat("sets ", key, " = ", to_text(value)));
     }
-    if (!(*method)->tuned_key.empty()) notes.push_back(cat("tuned by ", (*method)->tuned_key));
+    if ((*method)->tuned_by_factor()) {
+      notes.push_back(cat("tuned by ", (*method)->tuned_key,
+                          ": a grid's values are factors of the recipe's, of ",
+                          join((*method)->tuned_along, ", "), " too"));
+    } else if (!(*method)->tuned_key.empty()) {
+      notes.push_back(cat("tuned by ", (*method)->tuned_key));
+    }
   }
   return notes;
 }

@@ -10,13 +10,14 @@ using Overrides = std::vector<std::pair<std::string, OptionValue>>;
 constexpr const char* kPaper = "Liu et al. 2024, arXiv:2401.09135";
 
 Method* make(std::string name, std::string summary, std::string source, Overrides overrides,
-             std::string tuned_key) {
+             std::string tuned_key, std::vector<std::string> tuned_along = {}) {
   auto* method = new Method;
   method->name = std::move(name);
   method->summary = std::move(summary);
   method->source = std::move(source);
   method->overrides = std::move(overrides);
   method->tuned_key = std::move(tuned_key);
+  method->tuned_along = std::move(tuned_along);
   return method;
 }
 
@@ -43,10 +44,12 @@ std::vector<const Method*> make_methods() {
       make("pretrained", "no workers: what the pretraining alone reaches", kPaper,
            {{"train.mode", std::string("pretrain-only")}}, ""),
       make("k-batch", "every step uses every worker's gradient and waits for the slowest", kPaper,
-           {{"train.mode", std::string("data-parallel")}}, ""),
-      make("sync-diloco", "rounds: everybody waits, Nesterov on the mean",
-           "Douillard et al. 2023, arXiv:2311.08105, Alg. 1", sync("nesterov"),
-           "outer.nesterov.lr"),
+           {{"train.mode", std::string("data-parallel")}}, "lr.max", {"lr.min"}),
+      make("sync-diloco",
+           "rounds: everybody waits, Nesterov on the mean; shards by the recipe's sampler, "
+           "own_shard gives each worker one for good as DiLoCo does",
+           cat(kPaper, ", Alg. 1; Douillard et al. 2023, arXiv:2311.08105, Alg. 1"),
+           sync("nesterov"), "outer.nesterov.lr"),
       make("async-sgd", "plain SGD at every arrival", kPaper, async({"weight"}, "sgd"),
            "outer.sgd.lr"),
       make("async-momentum", "heavy-ball momentum at every arrival", kPaper,
@@ -75,7 +78,33 @@ std::vector<const Method*> make_methods() {
   };
 }
 
+// Rates of the pretraining that the recipe leaves to lr.*, written out.
+StatusOr<Recipe> with_pretraining_rates(const Recipe& base) {
+  Recipe recipe = base;
+  if (!base.has("pretrain.steps")) return recipe;
+  if (!base.has("pretrain.lr_max")) {
+    RUBATO_ASSIGN_OR_RETURN(recipe, recipe.with("pretrain.lr_max", base.real("lr.max"), "lr.max"));
+  }
+  if (!base.has("pretrain.lr_min")) {
+    RUBATO_ASSIGN_OR_RETURN(recipe, recipe.with("pretrain.lr_min", base.real("lr.min"), "lr.min"));
+  }
+  if (!base.has("pretrain.warmup_steps")) {
+    RUBATO_ASSIGN_OR_RETURN(
+        recipe,
+        recipe.with("pretrain.warmup_steps", base.integer("lr.warmup_steps"), "lr.warmup_steps"));
+  }
+  return recipe;
+}
+
 }  // namespace
+
+std::vector<std::pair<std::string, double>> Method::tuned_values(const Recipe& base,
+                                                                 double value) const {
+  if (!tuned_by_factor()) return {{tuned_key, value}};
+  std::vector<std::pair<std::string, double>> values = {{tuned_key, value * base.real(tuned_key)}};
+  for (const std::string& key : tuned_along) values.emplace_back(key, value * base.real(key));
+  return values;
+}
 
 std::span<const Method* const> all_methods() {
   static const auto* const kMethods = new std::vector<const Method*>(make_methods());
@@ -89,7 +118,7 @@ StatusOr<const Method*> find_method(std::string_view name) {
 StatusOr<Recipe> recipe_for_method(const Recipe& base, std::string_view name) {
   RUBATO_ASSIGN_OR_RETURN(const Method* method, find_method(name));
   const bool own = base.text("run.method") == name;
-  Recipe recipe = base;
+  RUBATO_ASSIGN_OR_RETURN(Recipe recipe, with_pretraining_rates(base));
   for (const auto& [key, value] : method->overrides) {
     const std::string where = base.where(key);
     const bool binding = where == "--set" || (own && where != "default");

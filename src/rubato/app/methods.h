@@ -3,6 +3,7 @@
 // size, rate and outer step to the recipe.
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,7 +21,14 @@ inline constexpr std::string_view kReferenceMethod = "sync-diloco";
 
 struct Method : Description {
   std::vector<std::pair<std::string, OptionValue>> overrides;
-  std::string tuned_key;  // the outer step that `tune` searches; "" when there is none
+  std::string tuned_key;  // the step that `tune` searches; "" when there is none
+  /// Further keys that keep their proportion to tuned_key. With such keys the values of a grid are
+  /// factors of what the recipe says; without, they are what the key becomes.
+  std::vector<std::string> tuned_along;
+
+  bool tuned_by_factor() const { return !tuned_along.empty(); }
+  /// What a value of the grid makes of `base`, by key.
+  std::vector<std::pair<std::string, double>> tuned_values(const Recipe& base, double value) const;
 };
 
 std::span<const Method* const> all_methods();
@@ -28,9 +36,25 @@ std::span<const Method* const> all_methods();
 StatusOr<const Method*> find_method(std::string_view name);
 
 /// The recipe that runs `method`: its overrides on `base`, then [methods.NAME], then --set again;
-/// narrowed to what is in force. InvalidArgument when --set, or a recipe whose run.method is this
-/// one, gives a key that the method decides another value.
+/// narrowed to what is in force. Rates of the pretraining that `base` leaves to lr.* are written
+/// out, so that a method with other rates still starts from the same pretraining. InvalidArgument
+/// when --set, or a recipe whose run.method is this one, gives a key that the method decides
+/// another value.
 StatusOr<Recipe> recipe_for_method(const Recipe& base, std::string_view method);
+
+/// InvalidArgument `[WHO] KEY: got dn twice, want each once` when a list names something twice.
+template <class T>
+Status check_distinct(std::string_view who, std::string_view key, const std::vector<T>& list) {
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (std::ranges::find(list.begin(), list.begin() + static_cast<ptrdiff_t>(i), list[i]) ==
+        list.begin() + static_cast<ptrdiff_t>(i)) {
+      continue;
+    }
+    return absl::InvalidArgumentError(
+        cat("[", who, "] ", key, ": got ", list[i], " twice, want each once"));
+  }
+  return absl::OkStatus();
+}
 
 /// InvalidArgument `[recipe] --set: outer.sgd.lr: has no effect ..` when a --set key of `base` is
 /// in force in none of the `recipes` made from it: a silent wrong experiment otherwise.

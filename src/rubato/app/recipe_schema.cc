@@ -199,7 +199,9 @@ RecipeSection tune_section() {
   return {"tune",
           "rubato tune",
           {reals_option("grid", {0.1, 0.2, 0.4, 0.7, 1.0}, 1e-9, 1e3, "1",
-                        "outer steps that are tried for every method")},
+                        "outer steps that are tried for every method"),
+           reals_option("factors", {0.5, 1.0, 2.0, 4.0}, 1e-9, 1e3, "1",
+                        "factors of the rates that are tried for a method without an outer step")},
           "",
           ""};
 }

@@ -32,7 +32,7 @@ class Run {
     theta_.resize(static_cast<size_t>(workload_.layout().size()));
     const bool trains_on = resumed_ && notes_.phase == RunPhase::kTrain;
     if (!trains_on) RUBATO_RETURN_IF_ERROR(pretrain());
-    if (!interrupted_) RUBATO_RETURN_IF_ERROR(train());
+    if (!ended_early()) RUBATO_RETURN_IF_ERROR(train());
     RUBATO_RETURN_IF_ERROR(recorder_->flush());
     return conclude();
   }
@@ -102,13 +102,14 @@ class Run {
                             pretraining_config(recipe_, env_.threads));
     const Nanos began = wall();
     RUBATO_RETURN_IF_ERROR(run_phase(config));
-    if (!interrupted_) RUBATO_RETURN_IF_ERROR(save());
+    if (!ended_early()) RUBATO_RETURN_IF_ERROR(save());
     notes_.pretrain_steps = simulation_->local_steps();
     theta_.assign(simulation_->theta().begin(), simulation_->theta().end());
     simulation_.reset();
     resumed_.reset();
-    if (env_.pretrained != nullptr && !interrupted_) {
-      (*env_.pretrained)[key] = {theta_, recorder_->log().evals, wall() - began};
+    if (env_.pretrained != nullptr && !ended_early()) {
+      (*env_.pretrained)[key] = {theta_, recorder_->log().evals, wall() - began,
+                                 notes_.pretrain_steps};
     }
     return absl::OkStatus();
   }
@@ -117,10 +118,10 @@ class Run {
     theta_ = pretrained.theta;
     for (EvalRecord record : pretrained.evals) {
       record.method = recipe_.text("run.method");
-      recorder_->on_eval(record);
+      recorder_->take_over(record);
     }
     notes_.wall_ns += pretrained.wall_ns;
-    notes_.pretrain_steps = recipe_.integer("pretrain.steps");
+    notes_.pretrain_steps = pretrained.steps;
   }
 
   Status train() {
@@ -130,7 +131,7 @@ class Run {
     recorder_->mark_at(recipe_.integer("train.budget_local_steps"),
                        [this] { return digest_of(simulation_->theta()); });
     RUBATO_RETURN_IF_ERROR(run_phase(config));
-    if (!interrupted_) RUBATO_RETURN_IF_ERROR(save());
+    if (!ended_early()) RUBATO_RETURN_IF_ERROR(save());
     theta_.assign(simulation_->theta().begin(), simulation_->theta().end());
     return absl::OkStatus();
   }
@@ -160,6 +161,7 @@ class Run {
       simulation_->restore_theta(theta_);
       RUBATO_RETURN_IF_ERROR(
           resumed_->restore([this](StateWalk& walk) { simulation_->walk_state(walk); }));
+      note_other_build(resumed_->meta().build_id);
     }
     session_began_ = env_.clock();
     session_steps_ = simulation_->local_steps();
@@ -170,10 +172,26 @@ class Run {
                           .progress = [this](const SimulationProgress& p) { show(p); },
                           .save = [this] { return save(); },
                           .stop = env_.stop});
-    if (!reason.ok()) return with_last_checkpoint(reason.status());
+    if (!reason.ok()) {
+      const Status status = with_last_checkpoint(reason.status());
+      if (!is_divergence(status)) return status;
+      diverged_ = std::string(status.message().data(), status.message().size());
+      return absl::OkStatus();
+    }
     interrupted_ = *reason == StopReason::kStopped;
     // Before the first arrival there is nothing that a new start would not find again.
     return interrupted_ && simulation_->local_steps() > 0 ? save() : absl::OkStatus();
+  }
+
+  bool ended_early() const { return interrupted_ || !diverged_.empty(); }
+
+  // The same bits are promised for one build only, so nobody should find out by comparing digests.
+  void note_other_build(const std::string& before) {
+    if (before == env_.build_id) return;
+    const std::string text = cat("resumed by build ", env_.build_id, ", begun by ", before,
+                                 "; digests may differ from those of an undisturbed run");
+    recorder_->note({simulation_->virtual_time(), text});
+    if (env_.progress != nullptr) env_.progress->note(cat("  note  ", text));
   }
 
   Status with_last_checkpoint(const Status& status) {
@@ -233,10 +251,16 @@ class Run {
                            .bits_per_byte = p.last_eval ? p.last_eval->bits_per_byte : 0,
                            .lr = p.lr,
                            .tokens_per_s = rate * tokens_per_step,
-                           .share_of_peak = std::nullopt,
+                           .share_of_peak = share_of_peak(rate * tokens_per_step),
                            .staleness = static_cast<double>(p.staleness),
                            .eta_s = rate > 0 ? static_cast<double>(steps_total_ - steps) / rate
                                              : std::numeric_limits<double>::quiet_NaN()});
+  }
+
+  std::optional<double> share_of_peak(double tokens_per_s) const {
+    const double flops = workload_.flops_per_token();
+    if (!(flops > 0) || !(env_.peak_flops_per_s > 0)) return std::nullopt;
+    return tokens_per_s * flops / env_.peak_flops_per_s;
   }
 
   // ---- the end
@@ -245,6 +269,7 @@ class Run {
     RunResult result;
     result.interrupted = interrupted_;
     result.checkpoint = last_checkpoint_;
+    result.diverged = diverged_;
     result.data.log = recorder_->log();
     result.data.recipe = recipe_.to_toml();
     result.data.summary = summarise_run();
@@ -267,6 +292,11 @@ class Run {
     summary.seed = static_cast<uint64_t>(recipe_.integer("run.seed"));
     summary.finished = !interrupted_;
     summary.workers = static_cast<int64_t>(recipe_.reals("fleet.seconds_per_step").size());
+    if (!diverged_.empty()) {
+      // Whatever was measured before says nothing about where this recipe leads.
+      summary.failure = "diverged";
+      summary.val_loss_nats = summary.val_bits_per_byte = std::numeric_limits<double>::quiet_NaN();
+    }
     const double train_s = summary.wall_time_s - to_seconds(notes_.training_began_ns);
     summary.train_tokens_per_s = train_s > 0 ? static_cast<double>(summary.tokens) / train_s : 0;
     summary.params_digest =
@@ -286,6 +316,7 @@ class Run {
   std::vector<float> theta_;                 // [P] at the start of the phase, and at the end
   RunPhase phase_ = RunPhase::kTrain;
   bool interrupted_ = false;
+  std::string diverged_;  // why, when it did
   std::string last_checkpoint_;
   RunNotes notes_;  // as the session began; the parts that a phase decides are kept up to date
   Nanos began_ = 0;

@@ -24,6 +24,7 @@ struct Pretrained {
   std::vector<float> theta;       // [P]
   std::vector<EvalRecord> evals;  // of the pretraining
   Nanos wall_ns = 0;              // real time it took
+  int64_t steps = 0;              // that were made
 };
 using PretrainedByKey = std::map<std::string, Pretrained>;
 
@@ -39,6 +40,7 @@ struct RunEnvironment {
   ProgressPrinter* progress = nullptr;      // may be null
   PretrainedByKey* pretrained = nullptr;    // may be null
   int64_t available_memory_bytes = -1;      // negative: unknown
+  double peak_flops_per_s = 0;              // of the threads together; 0: unknown
 };
 
 struct RunResult {
@@ -46,11 +48,14 @@ struct RunResult {
   std::vector<float> theta;  // [P] at the end
   bool interrupted = false;  // stopped; a checkpoint holds everything when there is a directory
   std::string checkpoint;    // the last one written; "" without any
+  /// Why training ended before the budget, in one line that names the last good checkpoint, when a
+  /// loss or the parameters were no longer finite; the summary then has no loss. "" otherwise.
+  std::string diverged;
 };
 
 /// Runs `recipe`, which is narrowed to one method. AlreadyExists when the directory holds a run and
 /// resume is off; FailedPrecondition when the recipe or the data changed since (with the
-/// difference), or when a loss is not finite (naming the last checkpoint).
+/// difference). A run that diverges is a result, not an error.
 StatusOr<RunResult> run_recipe(const Recipe& recipe, const Workload& workload,
                                const std::string& data_digest, const RunEnvironment& environment);
 

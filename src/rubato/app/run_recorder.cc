@@ -35,9 +35,13 @@ void RunRecorder::on_update(const UpdateRecord& record) {
   if (files_ != nullptr) files_->on_update(record);
 }
 
-void RunRecorder::on_eval(const EvalRecord& record) {
+void RunRecorder::take_over(const EvalRecord& record) {
   memory_.on_eval(record);
   if (files_ != nullptr) files_->on_eval(record);
+}
+
+void RunRecorder::on_eval(const EvalRecord& record) {
+  take_over(record);
   if (progress_ != nullptr) progress_->note(eval_line(record));
   const bool at_budget =
       phase_ == RunPhase::kTrain && params_digest_ != nullptr && record.local_steps >= mark_steps_;
@@ -53,7 +57,10 @@ void RunRecorder::on_span(const TaskSpan& span) {
 }
 
 void RunRecorder::on_event(const EventRecord& event) {
-  if (phase_ == RunPhase::kPretrain) return;
+  if (phase_ == RunPhase::kTrain) note(event);
+}
+
+void RunRecorder::note(const EventRecord& event) {
   memory_.on_event(event);
   if (files_ != nullptr) files_->on_event(event);
 }

@@ -35,6 +35,11 @@ class RunRecorder final : public MetricsSink {
   /// Continues the log and the mark of a resumed run.
   void restore(RecordLog log, std::optional<BudgetMark> mark);
 
+  /// An evaluation that another run made and showed: recorded, not shown again.
+  void take_over(const EvalRecord& record);
+  /// A sentence about the run itself, whatever the phase.
+  void note(const EventRecord& event);
+
   void on_update(const UpdateRecord& record) override;
   void on_eval(const EvalRecord& record) override;
   void on_span(const TaskSpan& span) override;

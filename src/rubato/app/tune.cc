@@ -7,6 +7,7 @@
 
 #include "rubato/app/build.h"
 #include "rubato/app/methods.h"
+#include "rubato/app/workload_cache.h"
 
 namespace rubato {
 
@@ -37,44 +38,76 @@ bool Tuning::at_edge(const TuningTrial& trial) const {
   return !smaller || !larger;
 }
 
+namespace {
+
+// The trials of one method, and the recipe of each.
+Status plan_trials(const Recipe& seeded, const std::string& name, const std::vector<double>& grid,
+                   Tuning& tuning, std::vector<Recipe>& recipes) {
+  RUBATO_ASSIGN_OR_RETURN(const Method* method, find_method(name));
+  if (method->tuned_key.empty()) {
+    return absl::InvalidArgumentError(
+        cat("[tune] got ", name, ", want a method with a step to tune; leave it out of --methods"));
+  }
+  const char* own_grid = method->tuned_by_factor() ? "tune.factors" : "tune.grid";
+  const std::vector<double>& values = grid.empty() ? seeded.reals(own_grid) : grid;
+  if (values.empty()) return seeded.error(own_grid, "got an empty grid, want numbers");
+  RUBATO_ASSIGN_OR_RETURN(const Recipe own, recipe_for_method(seeded, name));
+  for (const double value : values) {
+    TuningTrial trial{.method = name,
+                      .key = method->tuned_key,
+                      .value = value,
+                      .factor = method->tuned_by_factor(),
+                      .settings = method->tuned_values(seeded, value),
+                      .val_loss_nats = {}};
+    Recipe recipe = own;
+    for (const auto& [key, set_to] : trial.settings) {
+      RUBATO_ASSIGN_OR_RETURN(recipe, recipe.with(key, set_to, "--grid"));
+    }
+    RUBATO_RETURN_IF_ERROR(annotate(training_config(recipe, 1).status(), name));
+    recipes.push_back(std::move(recipe));
+    tuning.trials.push_back(std::move(trial));
+  }
+  return absl::OkStatus();
+}
+
+std::string step_text(const TuningTrial& trial) {
+  return cat(trial.factor ? "x " : "", trial.value);
+}
+
+}  // namespace
+
 StatusOr<Tuning> tune_methods(const Recipe& base, const std::vector<std::string>& methods,
                               const std::vector<double>& grid, int64_t seed,
                               const RunEnvironment& environment,
                               const std::function<void(const std::string&)>& announce) {
-  if (grid.empty()) return absl::InvalidArgumentError("[tune] got an empty grid, want numbers");
+  if (methods.empty()) {
+    return absl::InvalidArgumentError(
+        "[tune] got no method with a step to tune, want at least one; give --methods or "
+        "compare.methods, e.g. sync-diloco,dn-dylu");
+  }
+  RUBATO_RETURN_IF_ERROR(check_distinct("tune", "--methods", methods));
   Tuning tuning{.seed = seed, .trials = {}, .interrupted = false};
   std::vector<Recipe> recipes;
   RUBATO_ASSIGN_OR_RETURN(const Recipe seeded, base.with("run.seed", seed, "--seed"));
   for (const std::string& name : methods) {
-    RUBATO_ASSIGN_OR_RETURN(const Method* method, find_method(name));
-    if (method->tuned_key.empty()) {
-      return absl::InvalidArgumentError(
-          cat("[tune] ", name, ": has no outer step; leave it out of --methods"));
-    }
-    RUBATO_ASSIGN_OR_RETURN(const Recipe own, recipe_for_method(seeded, name));
-    for (const double value : grid) {
-      RUBATO_ASSIGN_OR_RETURN(Recipe recipe, own.with(method->tuned_key, value, "--grid"));
-      recipes.push_back(std::move(recipe));
-      tuning.trials.push_back({name, method->tuned_key, value, std::nullopt});
-    }
+    RUBATO_RETURN_IF_ERROR(plan_trials(seeded, name, grid, tuning, recipes));
   }
-  // Only the outer step differs, so all trials share workload and pretraining.
-  RUBATO_ASSIGN_OR_RETURN(const BuiltWorkload built,
-                          build_workload(recipes.front(), environment.threads));
+  RUBATO_RETURN_IF_ERROR(check_sets_have_effect(base, recipes));
+  WorkloadCache workloads(environment.threads);
   PretrainedByKey pretrained;
   RunEnvironment own = environment;
   own.directory.clear();
   own.pretrained = &pretrained;
   for (size_t i = 0; i < recipes.size() && !tuning.interrupted; ++i) {
     TuningTrial& trial = tuning.trials[i];
-    announce(cat(trial.method, " ", trial.key, " = ", trial.value));
+    announce(cat(trial.method, " ", trial.key, " = ", step_text(trial)));
+    RUBATO_ASSIGN_OR_RETURN(const BuiltWorkload* built, workloads.get(recipes[i]));
     const StatusOr<RunResult> result =
-        run_recipe(recipes[i], *built.workload, built.data_digest, own);
-    if (absl::IsFailedPrecondition(result.status())) continue;  // its loss was not finite
+        run_recipe(recipes[i], *built->workload, built->data_digest, own);
     RUBATO_RETURN_IF_ERROR(annotate(result.status(), trial.method));
     tuning.interrupted = result->interrupted;
-    const double loss = result->data.summary.val_loss_nats;
-    if (!result->interrupted && std::isfinite(loss)) trial.val_loss_nats = loss;
+    const bool has_loss = !result->interrupted && result->diverged.empty();
+    if (has_loss) trial.val_loss_nats = result->data.summary.val_loss_nats;
   }
   return tuning;
 }
@@ -84,21 +117,23 @@ StatusOr<Recipe> tuned_recipe(const Recipe& base, const Tuning& tuning) {
   for (const std::string& method : tuning.methods()) {
     const TuningTrial* best = tuning.best(method);
     if (best == nullptr) continue;
-    RUBATO_ASSIGN_OR_RETURN(recipe, recipe.with_overlay(method, best->key, best->value));
+    for (const auto& [key, value] : best->settings) {
+      RUBATO_ASSIGN_OR_RETURN(recipe, recipe.with_overlay(method, key, value));
+    }
   }
   return recipe;
 }
 
 Table tuning_table(const Tuning& tuning) {
   Table table{{{"method", "", "what was run"},
-               {"outer step", "1", "the value tried"},
+               {"step", "1", "the value tried; x: a factor of the rates"},
                {"loss", "nats", "validation loss at the end of the budget"},
                {"best", "", "the smallest loss of the method"}},
               {}};
   for (const TuningTrial& trial : tuning.trials) {
     const bool best = &trial == tuning.best(trial.method);
     table.rows.push_back(
-        {trial.method, cat(trial.value),
+        {trial.method, step_text(trial),
          trial.val_loss_nats ? cat(*trial.val_loss_nats) : std::string("diverged"),
          !best ? "" : (tuning.at_edge(trial) ? "best, at the grid's edge" : "best")});
   }
@@ -110,6 +145,7 @@ nlohmann::ordered_json tuning_json(const Tuning& tuning) {
   for (const TuningTrial& trial : tuning.trials) {
     nlohmann::ordered_json row = {
         {"method", trial.method}, {"key", trial.key}, {"value", trial.value}};
+    for (const auto& [key, value] : trial.settings) row["settings"][key] = value;
     row["val_loss_nats"] = nullptr;
     row["val_perplexity"] = nullptr;
     if (trial.val_loss_nats) {

@@ -23,6 +23,13 @@ make_chosen(std::string_view kind, std::span<const E* const> entries, const Choi
   return entry->make(options);
 }
 
+Status divergence(std::string_view what, int64_t local_steps) {
+  return absl::AbortedError(
+      cat("[train] got ", what, " not finite after ", local_steps,
+          " local steps of the run, want numbers; lower lr.max or the outer rule's lr, or raise "
+          "lr.warmup_steps"));
+}
+
 }  // namespace
 
 Simulation::Simulation(SimulationConfig config, const Workload& workload, MetricsSink& sink)
@@ -179,10 +186,9 @@ Status Simulation::arrive(const Pending& event, const SimulationHooks& hooks) {
   flight.arrived = now_;
   const WorkerId id(event.who);
   if (!run.finite()) {
-    return absl::FailedPreconditionError(cat(
-        "[train] the ", std::isfinite(run.mean_loss()) ? "parameters" : "loss", " of worker ", id,
-        " got not finite in task ", event.task, " after ", local_steps(),
-        " local steps of the run; lower lr.max or the outer rule's lr, or raise lr.warmup_steps"));
+    return divergence(cat(std::isfinite(run.mean_loss()) ? "parameters" : "a loss", " of worker ",
+                          id, " in task ", event.task),
+                      local_steps());
   }
   record_training(run.task(), now_, SpanKind::kTrain);
   idle_[static_cast<size_t>(event.who)] = {now_, event.task, run.task().shard};
@@ -282,6 +288,7 @@ void Simulation::record(const Flight& flight, int64_t staleness, std::string ver
   const TaskRun& run = *flight.run;
   sink_.on_update({.virtual_time_ns = flight.arrived,
                    .worker = run.task().worker,
+                   .workers = std::max<int64_t>(std::ssize(config_.stands_for), 1),
                    .task = run.task().id,
                    .shard = run.task().shard,
                    .steps = run.steps_done(),
@@ -334,7 +341,10 @@ Status Simulation::evaluate_if_due(const SimulationHooks& hooks) {
 Status Simulation::evaluate(const SimulationHooks& hooks) {
   if (config_.eval_every_steps && next_eval_steps_ == 0)
     next_eval_steps_ = *config_.eval_every_steps;
-  RUBATO_ASSIGN_OR_RETURN(last_eval_, workload_.evaluate(server_->theta(), config_.threads));
+  RUBATO_ASSIGN_OR_RETURN(const EvalResult result,
+                          workload_.evaluate(server_->theta(), config_.threads));
+  if (!std::isfinite(result.loss_nats)) return divergence("a validation loss", local_steps());
+  last_eval_ = result;
   sink_.on_eval({.phase = config_.phase,
                  .method = config_.method,
                  .local_steps = local_steps(),

@@ -77,6 +77,10 @@ struct SimulationHooks {
 
 enum class StopReason { kFinished, kStopped };
 
+/// The run ended because a loss or the parameters were no longer finite: the only error with this
+/// code. It says something about the recipe; every other error is about its surroundings.
+inline bool is_divergence(const Status& status) { return absl::IsAborted(status); }
+
 class Simulation {
  public:
   /// Starts from `theta` [P]. The workload and the sink must outlive the simulation.
@@ -88,8 +92,8 @@ class Simulation {
   ~Simulation();
 
   /// Runs until the budget is used up or a stop is asked for; call again to go on. A loss or
-  /// parameters not finite are FailedPrecondition `[train] ..`; theta is then as it was before that
-  /// delta.
+  /// parameters not finite are Aborted `[train] ..` (is_divergence); a delta that is not finite has
+  /// not touched theta. FailedPrecondition when every worker has left.
   StatusOr<StopReason> run(const SimulationHooks& hooks);
 
   std::span<const float> theta() const { return server_->theta(); }

@@ -214,15 +214,16 @@ TEST(ServerModel, ContinuesFromItsSavedState) {
 // copies and theta's moves are the same count.
 TEST(ServerModel, MovesWhenTheCoordinatorCountsAVersion) {
   for (int64_t size : {1, 2, 3, 7}) {
-    ServerModel model =
-        model_of({0}, {"threshold", "buffer"}, "sgd",
+    auto chain =
+        chain_of(1, {"threshold", "buffer"}, "sgd",
                  {{"buffer", {{"size", size}}}, {"threshold", {{"max_staleness", int64_t{2}}}}});
     CoordinatorConfig config;
     config.shard_sequences = {1000};
     config.local_steps = 4;
     config.budget_steps = config.schedule_steps = 600;
-    config.arrivals_per_step = model.chain().arrivals_per_step();
-    config.max_staleness = model.chain().max_staleness();
+    config.arrivals_per_step = chain->arrivals_per_step();
+    config.max_staleness = chain->max_staleness();
+    ServerModel model(Floats{0}, std::move(chain), nullptr);
     const Options none = Options::resolve("test", {}, {}).value();
     Coordinator coordinator = Coordinator::make(config, gate_entries()[0]->make(none).value(),
                                                 policy_entries()[0]->make(none).value(),

@@ -35,7 +35,6 @@ class ServerModel {
   PublishedParams publish();
   std::span<const float> theta() const { return theta_; }
   StageNeeds needs() const { return chain_->needs(); }
-  const OuterChain& chain() const { return *chain_; }
   /// Replaces theta [P], for a restored run.
   void set_theta(std::span<const float> theta);
   /// The chain's state; theta is saved apart, under its tensors' names.

@@ -44,9 +44,10 @@ TEST(Build, KeysThatContradictEachOtherAreNamedWithTheirLine) {
             "[recipe] demo.toml:3: fleet.join_s: got 3 times for 2 workers, want one a worker or "
             "[]");
   EXPECT_EQ(training_error("[fleet]\nseconds_per_step = [1]\njoin_s = [5]\nleave_s = [5]\n"),
-            "[recipe] demo.toml:4: fleet.leave_s: worker 0 leaves before it joins");
-  EXPECT_EQ(training_error("[fleet]\nseconds_per_step = [1]\nreturn_s = [5]\n"),
-            "[recipe] demo.toml:3: fleet.return_s: worker 0 returns before it leaves");
+            "[recipe] demo.toml:4: fleet.leave_s: got 5 s for worker 0, want later than it joins");
+  EXPECT_EQ(
+      training_error("[fleet]\nseconds_per_step = [1]\nreturn_s = [5]\n"),
+      "[recipe] demo.toml:3: fleet.return_s: got 5 s for worker 0, want later than it leaves");
   EXPECT_EQ(training_error("[fleet]\nseconds_per_step = []\n"),
             "[recipe] demo.toml:2: fleet.seconds_per_step: got no workers, want one number a "
             "worker");
@@ -144,7 +145,7 @@ TEST(RunNotes, SurviveACheckpointOrAreRefused) {
     auto damaged = notes.to_map();
     damaged[name] = "x";
     EXPECT_EQ(std::string(RunNotes::from_map("c", damaged).status().message()),
-              cat("[resume] c: note ", name, " is missing or damaged; take an older checkpoint"));
+              cat("[resume] c: got no sound note ", name, ", want all; take an older checkpoint"));
   }
   EXPECT_FALSE(RunNotes::from_map("c", {}).ok());
 }

@@ -140,6 +140,7 @@ TEST(Compare, ASeedThatDivergesLeavesNoMean) {
   ASSERT_EQ(spread.rows.size(), 2u);
   EXPECT_EQ(spread.rows[0][2], "-");
   EXPECT_NE(spread.rows[1][2], "-");
+  EXPECT_EQ(spread.rows[1][3], "-");  // against a baseline that diverged
 }
 
 TEST(Compare, WhatComesTwiceIsRefusedBeforeTheFirstRun) {

@@ -65,7 +65,8 @@ TEST(Methods, ContradictingAMethodIsAnError) {
   const auto named = recipe_for_method(
       recipe("[run]\nmethod = \"dn-dylu\"\n[gate]\nkind = \"free\"\n"), "dn-dylu");
   EXPECT_EQ(named.status().message(),
-            "[recipe] demo.toml:4: gate.kind: got \"free\", but method dn-dylu is \"grace\"; leave "
+            "[recipe] demo.toml:4: gate.kind: got \"free\", want \"grace\" as method dn-dylu has "
+            "it; leave "
             "it out, or say run.method = \"custom\"");
   const auto set = recipe_for_method(recipe("", {"policy.kind=dylu"}), "sync-diloco");
   EXPECT_THAT(std::string(set.status().message()), HasSubstr("--set: policy.kind: got \"dylu\""));
@@ -79,7 +80,8 @@ TEST(Methods, ASetKeyThatNothingReadsIsAnError) {
                                     *recipe_for_method(base, "sync-diloco")};
   EXPECT_TRUE(check_sets_have_effect(base, both).ok());
   EXPECT_EQ(std::string(check_sets_have_effect(base, std::span(both).first(1)).message()),
-            "[recipe] --set: outer.nesterov.lr: has no effect under dn; outer.rule is "
+            "[recipe] --set: outer.nesterov.lr: got a key without effect under dn, want one in "
+            "force; outer.rule is "
             "\"delayed_nesterov\"");
 }
 

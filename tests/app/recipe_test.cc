@@ -137,13 +137,15 @@ TEST(Recipe, SetIsReportedAsSet) {
   EXPECT_EQ(error_of("", {"train.local_steps=many"}),
             "[recipe] --set: train.local_steps: got \"many\", want an integer in [1, 1000000] "
             "local steps");
-  EXPECT_THAT(error_of("", {"lr.max=[0.1"}), ::testing::HasSubstr("--set: [0.1 is no TOML value"));
-  EXPECT_THAT(error_of("", {"lr.max=1\nrun.seed=2"}), ::testing::HasSubstr("is no TOML value"));
+  EXPECT_THAT(error_of("", {"lr.max=[0.1"}),
+              ::testing::HasSubstr("--set: got [0.1, want a TOML value"));
+  EXPECT_THAT(error_of("", {"lr.max=1\nrun.seed=2"}), ::testing::HasSubstr("want a TOML value"));
 }
 
 TEST(Recipe, MissingFileIsNamed) {
   const auto recipe = Recipe::load(schema(), "no/such.toml");
-  EXPECT_EQ(recipe.status().message(), "[recipe] no/such.toml: cannot be read; want a TOML file");
+  EXPECT_EQ(recipe.status().message(),
+            "[recipe] no/such.toml: got nothing to read, want a TOML file; see recipes/");
   EXPECT_FALSE(Recipe::load(schema(), "/").ok());
 }
 

@@ -175,8 +175,10 @@ TEST(Run, ADirectoryThatHoldsARunIsNotOverwritten) {
   env.files = &files;
   env.directory = "r";
   ASSERT_TRUE(run(recipe_for("dn"), env).ok());
-  EXPECT_EQ(run(recipe_for("dn"), env).status().message(),
-            "[run] r: holds a run already; --resume continues it, --out names another directory");
+  EXPECT_EQ(
+      run(recipe_for("dn"), env).status().message(),
+      "[run] r: got a directory that holds a run, want a new one; --resume continues the run, "
+      "--out names another");
 }
 
 TEST(Run, ResumingUnderAnotherRecipeShowsTheDifference) {
@@ -187,12 +189,15 @@ TEST(Run, ResumingUnderAnotherRecipeShowsTheDifference) {
   ASSERT_TRUE(run(recipe_for("dn"), env).ok());
   env.resume = true;
   const auto changed = run(recipe_for("dn", {"lr.max=0.06"}), env);
-  EXPECT_EQ(changed.status().message(),
-            "[resume] r: recipe changed: lr.max 0.05 -> 0.06, pretrain.lr_max 0.05 -> 0.06");
+  EXPECT_EQ(
+      changed.status().message(),
+      "[resume] r: got a recipe with lr.max 0.05 -> 0.06, pretrain.lr_max 0.05 -> 0.06, want the "
+      "run's own; another --out starts anew");
   const Recipe recipe = recipe_for("dn");
   const auto built = build_workload(recipe, 1);
   const auto other_data = run_recipe(recipe, *built->workload, "other", env);
-  EXPECT_THAT(std::string(other_data.status().message()), HasSubstr("[resume] r: data changed:"));
+  EXPECT_THAT(std::string(other_data.status().message()),
+              HasSubstr("[resume] r: got data of digest other, want "));
 }
 
 TEST(Run, ALossThatIsNotFiniteNamesTheLastCheckpoint) {

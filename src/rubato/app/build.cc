@@ -131,10 +131,12 @@ StatusOr<std::vector<SimWorker>> build_fleet(const Recipe& recipe) {
     if (!leaves.empty() && std::isfinite(leaves[i])) worker.leave_at = from_seconds(leaves[i]);
     if (!returns.empty() && std::isfinite(returns[i])) worker.return_at = from_seconds(returns[i]);
     if (worker.leave_at && *worker.leave_at <= worker.join_at) {
-      return recipe.error("fleet.leave_s", cat("worker ", i, " leaves before it joins"));
+      return recipe.error("fleet.leave_s", cat("got ", leaves[i], " s for worker ", i,
+                                               ", want later than it joins"));
     }
     if (worker.return_at && (!worker.leave_at || *worker.return_at <= *worker.leave_at)) {
-      return recipe.error("fleet.return_s", cat("worker ", i, " returns before it leaves"));
+      return recipe.error("fleet.return_s", cat("got ", returns[i], " s for worker ", i,
+                                                ", want later than it leaves"));
     }
   }
   return fleet;

@@ -188,6 +188,7 @@ Table spread_table(std::span<const RunData> runs) {
       const std::optional<size_t> baseline = sync_baseline(summaries, run);
       if (!baseline) continue;
       const RunSummary* sync = &summaries[*baseline];
+      if (!sync->failure.empty()) continue;
       percents.push_back(perplexity_vs_sync_percent(run, sync));
       if (run.time_to_sync_loss_s && sync->time_to_sync_loss_s && *run.time_to_sync_loss_s > 0) {
         sooner.push_back(*sync->time_to_sync_loss_s / *run.time_to_sync_loss_s);

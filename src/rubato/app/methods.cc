@@ -125,8 +125,9 @@ StatusOr<Recipe> recipe_for_method(const Recipe& base, std::string_view name) {
     RUBATO_ASSIGN_OR_RETURN(Recipe overridden, recipe.with(key, value, cat("method ", name)));
     if (binding && recipe.resolved().at(key) != overridden.resolved().at(key)) {
       return base.error(
-          key, cat("got ", to_text(recipe.resolved().at(key)), ", but method ", name, " is ",
-                   to_text(value), "; leave it out, or say run.method = \"", kCustomMethod, "\""));
+          key,
+          cat("got ", to_text(recipe.resolved().at(key)), ", want ", to_text(value), " as method ",
+              name, " has it; leave it out, or say run.method = \"", kCustomMethod, "\""));
     }
     recipe = std::move(overridden);
   }
@@ -146,7 +147,8 @@ Status check_sets_have_effect(const Recipe& base, std::span<const Recipe> recipe
     if (std::ranges::any_of(recipes, in_force)) continue;
     std::vector<std::string> methods;
     for (const Recipe& recipe : recipes) methods.push_back(recipe.text("run.method"));
-    return base.error(key, cat("has no effect under ", join(methods, ", "), "; outer.rule is ",
+    return base.error(key, cat("got a key without effect under ", join(methods, ", "),
+                               ", want one in force; outer.rule is ",
                                to_text(recipes.front().resolved().at("outer.rule"))));
   }
   return absl::OkStatus();

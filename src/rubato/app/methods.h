@@ -56,8 +56,8 @@ Status check_distinct(std::string_view who, std::string_view key, const std::vec
   return absl::OkStatus();
 }
 
-/// InvalidArgument `[recipe] --set: outer.sgd.lr: has no effect ..` when a --set key of `base` is
-/// in force in none of the `recipes` made from it: a silent wrong experiment otherwise.
+/// InvalidArgument `[recipe] --set: outer.sgd.lr: got a key without effect ..` when a --set key of
+/// `base` is in force in none of the `recipes` made from it: a silent wrong experiment otherwise.
 Status check_sets_have_effect(const Recipe& base, std::span<const Recipe> recipes);
 
 }  // namespace rubato

@@ -42,7 +42,8 @@ StatusOr<Recipe> Recipe::load(std::shared_ptr<const RecipeSchema> schema, const 
   // An empty recipe is all defaults, but streaming nothing sets failbit.
   if (file && file.peek() != std::ifstream::traits_type::eof()) text << file.rdbuf();
   if (!file.is_open() || file.bad() || text.fail()) {
-    return absl::NotFoundError(cat("[recipe] ", path, ": cannot be read; want a TOML file"));
+    return absl::NotFoundError(
+        cat("[recipe] ", path, ": got nothing to read, want a TOML file; see recipes/"));
   }
   return parse(std::move(schema), text.str(), path, sets);
 }

@@ -45,8 +45,8 @@ class Run {
     const bool holds_a_run = files.exists(metrics_path(env_.directory));
     if (holds_a_run && !env_.resume) {
       return absl::AlreadyExistsError(cat("[run] ", env_.directory,
-                                          ": holds a run already; --resume continues it, --out "
-                                          "names another directory"));
+                                          ": got a directory that holds a run, want a new one; "
+                                          "--resume continues the run, --out names another"));
     }
     RUBATO_RETURN_IF_ERROR(files.make_directories(env_.directory));
     if (holds_a_run) RUBATO_RETURN_IF_ERROR(find_checkpoint());
@@ -63,8 +63,9 @@ class Run {
     RUBATO_ASSIGN_OR_RETURN(const Recipe before, recipe_of_run(*env_.files, env_.directory));
     const std::vector<std::string> changed = difference(before, recipe_);
     if (!changed.empty()) {
-      return absl::FailedPreconditionError(
-          cat("[resume] ", env_.directory, ": recipe changed: ", join(changed, ", ")));
+      return absl::FailedPreconditionError(cat("[resume] ", env_.directory, ": got a recipe with ",
+                                               join(changed, ", "),
+                                               ", want the run's own; another --out starts anew"));
     }
     RUBATO_ASSIGN_OR_RETURN(const auto checkpoints, list_checkpoints(*env_.files, env_.directory));
     if (checkpoints.empty()) return absl::OkStatus();
@@ -72,8 +73,9 @@ class Run {
     last_checkpoint_ = checkpoints.front();
     RUBATO_ASSIGN_OR_RETURN(notes_, RunNotes::from_map(last_checkpoint_, resumed_->meta().notes));
     if (resumed_->meta().data_digest == data_digest_) return absl::OkStatus();
-    return absl::FailedPreconditionError(cat("[resume] ", env_.directory, ": data changed: digest ",
-                                             resumed_->meta().data_digest, " -> ", data_digest_));
+    return absl::FailedPreconditionError(cat("[resume] ", env_.directory, ": got data of digest ",
+                                             data_digest_, ", want ", resumed_->meta().data_digest,
+                                             "; another --out starts anew"));
   }
 
   // Records behind the checkpoint are forgotten: they will be made again.

@@ -32,8 +32,8 @@ std::map<std::string, std::string> RunNotes::to_map() const {
 StatusOr<RunNotes> RunNotes::from_map(const std::string& who,
                                       const std::map<std::string, std::string>& notes) {
   const auto bad = [&](std::string_view name) {
-    return absl::DataLossError(
-        cat("[resume] ", who, ": note ", name, " is missing or damaged; take an older checkpoint"));
+    return absl::DataLossError(cat("[resume] ", who, ": got no sound note ", name,
+                                   ", want all; take an older checkpoint"));
   };
   RunNotes out;
   const auto phase = notes.find(kPhase);

@@ -45,7 +45,8 @@ StatusOr<std::unique_ptr<Simulation>> Simulation::make(SimulationConfig config,
     return absl::InvalidArgumentError("[fleet] got no workers, want at least one");
   for (const SimWorker& worker : config.fleet) {
     if (worker.ns_per_step <= 0)
-      return absl::InvalidArgumentError("[fleet] a worker's seconds per step must be > 0");
+      return absl::InvalidArgumentError(
+          cat("[fleet] got ", to_seconds(worker.ns_per_step), " s per step, want more than 0 s"));
     const int64_t local_steps = std::max<int64_t>(config.coordinator.local_steps, 1);
     if (worker.ns_per_step > kLongestTask / local_steps) {
       return absl::InvalidArgumentError(
@@ -54,7 +55,7 @@ StatusOr<std::unique_ptr<Simulation>> Simulation::make(SimulationConfig config,
     }
     if (worker.return_at && (!worker.leave_at || *worker.return_at < *worker.leave_at)) {
       return absl::InvalidArgumentError(
-          "[fleet] a worker returns before it leaves; want leave_s <= return_s");
+          "[fleet] got a worker that returns before it leaves, want leave_s <= return_s");
     }
   }
   RUBATO_RETURN_IF_ERROR(config.worker.learning_rate.validate());
@@ -112,10 +113,12 @@ StatusOr<StopReason> Simulation::run(const SimulationHooks& hooks) {
       return StopReason::kStopped;
     }
     if (queue_.empty())
-      return absl::FailedPreconditionError("[train] every worker has left; nobody is coming back");
+      return absl::FailedPreconditionError(
+          "[train] got a fleet that has left, want somebody to come back; see fleet.leave_s");
     // Training starts once everybody who joins at the first instant is there.
     if (!started_ && queue_.begin()->kind != Kind::kJoin) {
-      return absl::FailedPreconditionError("[train] no worker joins before the first one leaves");
+      return absl::FailedPreconditionError(
+          "[train] got nobody at the start, want a worker that joins before the first one leaves");
     }
     const Pending event = *queue_.begin();
     if (event.kind == Kind::kArrival) {

@@ -64,10 +64,12 @@ TEST(Recipes, TinyLanguageModelFromTextToSample) {
   const std::string directory = ::testing::TempDir() + "rubato_tiny_lm";
   std::filesystem::remove_all(directory);
   const std::string source = RUBATO_SOURCE_DIR;
-  const auto program = [](std::vector<std::string> args) {
+  std::string progress;  // of the last command
+  const auto program = [&progress](std::vector<std::string> args) {
     std::ostringstream out, err;
     const int code = run_program(args, {out, err});
     EXPECT_EQ(code, kExitOk) << err.str();
+    progress = err.str();
     return out.str();
   };
   const std::string data = directory + "/data";
@@ -79,6 +81,7 @@ TEST(Recipes, TinyLanguageModelFromTextToSample) {
     const std::string printed =
         program({"train", source + "/recipes/tiny-lm.toml", "--set", "data.directory=" + data,
                  "--out", out, "--threads", threads, "--json"});
+    EXPECT_NE(progress.find("% peak"), std::string::npos) << progress;
     const size_t at = printed.find("\"params_digest\":");
     ASSERT_NE(at, std::string::npos) << printed;
     digests.push_back(printed.substr(at, 50));
@@ -86,6 +89,13 @@ TEST(Recipes, TinyLanguageModelFromTextToSample) {
     EXPECT_EQ(program({"sample", out, "--prompt", "void ", "--tokens", "8"}).substr(0, 5), "void ");
   }
   EXPECT_EQ(digests[0], digests[1]);
+  const std::string compared =
+      program({"compare", source + "/recipes/tiny-lm.toml", "--set", "data.directory=" + data,
+               "--methods", "pretrained,dn-dylu", "--out", directory + "/compare", "--json"});
+  EXPECT_NE(compared.find("\ndn-dylu writes:\n  "), std::string::npos) << compared;
+  EXPECT_NE(compared.find(cat("rubato sample ", directory, "/compare/dn-dylu")), std::string::npos);
+  const size_t last_line = compared.rfind('\n', compared.size() - 2) + 1;
+  EXPECT_EQ(compared.substr(last_line, 9), "{\"rows\":[");
   EXPECT_NE(program({"report", directory + "/run-1", directory + "/run-3"}).find("report: "),
             std::string::npos);
   std::filesystem::remove_all(directory);

@@ -6,6 +6,7 @@
 #include <sstream>
 #include <thread>
 
+#include "tests/store/temporary_directory.h"
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -54,13 +55,6 @@ std::string contents(const std::string& path) {
 
 class ProcessTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    directory_ = ::testing::TempDir() + "rubato_process";
-    std::filesystem::remove_all(directory_);
-    std::filesystem::create_directories(directory_);
-  }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
-
   std::vector<std::string> train(const std::string& out, std::vector<std::string> more = {}) {
     std::vector<std::string> args = {
         "train", std::string(RUBATO_SOURCE_DIR) + "/recipes/tiny-quadratic.toml", "--out",
@@ -79,7 +73,8 @@ class ProcessTest : public ::testing::Test {
     }
     FAIL() << "the run did not begin: " << contents(directory_ + "/log");
   }
-  std::string directory_;
+  TemporaryDirectory temporary_;
+  const std::string directory_ = temporary_.path();
 };
 
 TEST_F(ProcessTest, OneCtrlCSavesAndTheRunGoesOnToTheSameEnd) {

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "tests/store/temporary_directory.h"
 #include <gtest/gtest.h>
 
 #include "rubato/app/build.h"
@@ -61,8 +62,8 @@ TEST(Recipes, TheBudgetIsWholeRounds) {
 }
 
 TEST(Recipes, TinyLanguageModelFromTextToSample) {
-  const std::string directory = ::testing::TempDir() + "rubato_tiny_lm";
-  std::filesystem::remove_all(directory);
+  const TemporaryDirectory temporary;
+  const std::string& directory = temporary.path();
   const std::string source = RUBATO_SOURCE_DIR;
   std::string progress;  // of the last command
   const auto program = [&progress](std::vector<std::string> args) {
@@ -98,7 +99,6 @@ TEST(Recipes, TinyLanguageModelFromTextToSample) {
   EXPECT_EQ(compared.substr(last_line, 9), "{\"rows\":[");
   EXPECT_NE(program({"report", directory + "/run-1", directory + "/run-3"}).find("report: "),
             std::string::npos);
-  std::filesystem::remove_all(directory);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <stack>
 
 #include "tests/metrics/synthetic_runs.h"
+#include "tests/store/temporary_directory.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -261,7 +262,8 @@ TEST(ReportPlots, RingStandsWhereSyncsLossIsReached) {
 
 TEST(Report, IsWrittenWhole) {
   PosixFileSystem files;
-  const std::string path = testing::TempDir() + "/rubato_report.html";
+  const TemporaryDirectory temporary;
+  const std::string path = temporary.path() + "/report.html";
   const std::vector<RunData> runs = synthetic_runs(40);
   ASSERT_TRUE(write_report(files, path, "Five methods on one budget", runs).ok());
   const auto text = files.read_file(path);

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "tests/metrics/synthetic_runs.h"
+#include "tests/store/temporary_directory.h"
 #include <gtest/gtest.h>
 
 #include "rubato/metrics/run_data.h"
@@ -112,10 +113,6 @@ TEST(TimeToLoss, IsTheFirstEvaluationOfTheTrainingPhaseAtOrBelow) {
 
 class RunDirectory : public testing::Test {
  protected:
-  RunDirectory() {
-    std::filesystem::remove_all(path_);
-    std::filesystem::create_directories(path_);
-  }
   void record(const RecordLog& log) {
     auto sink = JsonlSink::open(files_, path_);
     ASSERT_TRUE(sink.ok());
@@ -125,7 +122,8 @@ class RunDirectory : public testing::Test {
     ASSERT_TRUE(sink->flush().ok());
   }
   PosixFileSystem files_;
-  const std::string path_ = testing::TempDir() + "/rubato_run_directory";
+  TemporaryDirectory temporary_;
+  const std::string path_ = temporary_.path();
 };
 
 TEST_F(RunDirectory, FinishedRunLoadsAsItWasWritten) {

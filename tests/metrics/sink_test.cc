@@ -4,6 +4,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/store/temporary_directory.h"
 #include <gtest/gtest.h>
 
 #include "rubato/store/memory_file_system.h"
@@ -11,13 +12,6 @@
 
 namespace rubato {
 namespace {
-
-std::string fresh_directory(const std::string& name) {
-  const std::string directory = testing::TempDir() + "/rubato_sink_" + name;
-  std::filesystem::remove_all(directory);
-  std::filesystem::create_directories(directory);
-  return directory;
-}
 
 FileSystem& disk() {
   static PosixFileSystem files;
@@ -46,7 +40,8 @@ EvalRecord eval(int64_t steps) {
 }
 
 TEST(JsonlSink, WritesAtEvaluationsAndReadsBack) {
-  const std::string directory = fresh_directory("writes");
+  const TemporaryDirectory temporary;
+  const std::string& directory = temporary.path();
   auto sink = JsonlSink::open(disk(), directory);
   ASSERT_TRUE(sink.ok()) << sink.status();
   sink->on_update(update(1));
@@ -64,7 +59,8 @@ TEST(JsonlSink, WritesAtEvaluationsAndReadsBack) {
 }
 
 TEST(JsonlSink, ResumedRunContinuesFromTheNotedOffset) {
-  const std::string directory = fresh_directory("resume");
+  const TemporaryDirectory temporary;
+  const std::string& directory = temporary.path();
   JsonlOffset noted;
   {
     auto sink = JsonlSink::open(disk(), directory);
@@ -89,13 +85,14 @@ TEST(JsonlSink, ResumedRunContinuesFromTheNotedOffset) {
 }
 
 TEST(JsonlSink, FileShorterThanTheCheckpointSaysIsDataLoss) {
-  auto sink = JsonlSink::open(disk(), fresh_directory("short"));
+  const TemporaryDirectory temporary;
+  auto sink = JsonlSink::open(disk(), temporary.path());
   ASSERT_TRUE(sink.ok());
   EXPECT_EQ(sink->truncate_to({100, 0}).code(), absl::StatusCode::kDataLoss);
 }
 
 TEST(JsonlSink, MissingDirectoryIsAnError) {
-  const auto sink = JsonlSink::open(disk(), testing::TempDir() + "/rubato_no_such_directory");
+  const auto sink = JsonlSink::open(disk(), "/nowhere/rubato_no_such_directory");
   ASSERT_FALSE(sink.ok());
   EXPECT_NE(std::string(sink.status().message()).find("No such file or directory"),
             std::string::npos);

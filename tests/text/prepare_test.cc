@@ -4,6 +4,7 @@
 #include <fstream>
 #include <map>
 
+#include "tests/store/temporary_directory.h"
 #include "tests/text/sample_text.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -173,8 +174,8 @@ TEST(Prepare, AnotherSeedHoldsBackOtherDocuments) {
 }
 
 TEST(Prepare, OnTheProjectsOwnTextOnDisk) {
-  const std::string out = ::testing::TempDir() + "/rubato-prepare-test";
-  std::filesystem::remove_all(out);
+  const TemporaryDirectory temporary;
+  const std::string out = temporary.path() + "/prepared";
   PrepareOptions options;
   options.inputs = {sample_directory()};
   options.out_dir = out;
@@ -189,7 +190,6 @@ TEST(Prepare, OnTheProjectsOwnTextOnDisk) {
   EXPECT_EQ((*data)->vocab_size(), 400);
   EXPECT_EQ(shard_documents(**data, 0).size(), 2u);
   EXPECT_EQ(validation_documents(**data).size(), 1u);
-  std::filesystem::remove_all(out);
 }
 
 TEST(Prepare, FindsTheSameWorkDoneAndRefusesEverythingElse) {

@@ -1,7 +1,6 @@
 #include "rubato/app/catalogue.h"
 
 #include "rubato/app/methods.h"
-#include "rubato/outer/outer_rule.h"
 #include "rubato/schedule/gate.h"
 #include "rubato/schedule/sampler.h"
 #include "rubato/schedule/step_policy.h"
@@ -17,9 +16,9 @@ std::vector<Description> descriptions(std::span<const E* const> entries) {
   return out;
 }
 
-std::vector<Description> outer_stages(StageKind kind) {
+std::vector<Description> outer_stages(std::span<const OuterEntry* const> outer, StageKind kind) {
   std::vector<Description> out;
-  for (const OuterEntry* entry : outer_entries()) {
+  for (const OuterEntry* entry : outer) {
     if (entry->kind == kind) out.push_back(*entry);
   }
   return out;
@@ -27,14 +26,14 @@ std::vector<Description> outer_stages(StageKind kind) {
 
 }  // namespace
 
-std::vector<CatalogueKind> catalogue() {
+std::vector<CatalogueKind> catalogue(std::span<const OuterEntry* const> outer) {
   return {
       {"method", "a published way to train, as overrides on a recipe", "run.method",
        std::string(kCustomMethod), false, descriptions(all_methods())},
       {"rule", "how an outer step moves the model", "outer.rule", "delayed_nesterov", false,
-       outer_stages(StageKind::kTerminal)},
+       outer_stages(outer, StageKind::kTerminal)},
       {"link", "what happens to a pseudo-gradient before the rule, in this order", "outer.links",
-       "", true, outer_stages(StageKind::kLink)},
+       "", true, outer_stages(outer, StageKind::kLink)},
       {"gate", "when finished workers get new tasks", "gate.kind", "grace", false,
        descriptions(gate_entries())},
       {"policy", "how many local steps a task gets", "policy.kind", "dylu", false,

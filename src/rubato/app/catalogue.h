@@ -3,10 +3,12 @@
 // described without another line.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
 #include "rubato/base/registry.h"
+#include "rubato/outer/outer_rule.h"
 
 namespace rubato {
 
@@ -23,7 +25,7 @@ struct CatalogueKind {
   std::string section() const { return selector.substr(0, selector.find('.')); }
 };
 
-/// Every kind there is, in the order they are described.
-std::vector<CatalogueKind> catalogue();
+/// Every kind there is, in the order they are described; rules and links are those of `outer`.
+std::vector<CatalogueKind> catalogue(std::span<const OuterEntry* const> outer = outer_entries());
 
 }  // namespace rubato

@@ -45,8 +45,7 @@ StatusOr<Part> select_section(const std::vector<RecipeSection>& sections, const 
       cat("[describe] unknown recipe section ", name, suggestion(name, names)));
 }
 
-StatusOr<Part> select(const DescribeQuery& query) {
-  const std::vector<CatalogueKind> kinds = catalogue();
+StatusOr<Part> select(const DescribeQuery& query, const std::vector<CatalogueKind>& kinds) {
   const std::vector<RecipeSection> sections = RecipeSchema::make(kinds)->sections();
   if (query.kind.empty()) return Part{kinds, sections, false};
   if (query.kind == kRecipeKind) return select_section(sections, query.name);
@@ -195,8 +194,9 @@ Json kind_json(const CatalogueKind& kind) {
 
 }  // namespace
 
-StatusOr<std::string> describe_text(const DescribeQuery& query) {
-  RUBATO_ASSIGN_OR_RETURN(const Part part, select(query));
+StatusOr<std::string> describe_text(const DescribeQuery& query,
+                                    const std::vector<CatalogueKind>& kinds) {
+  RUBATO_ASSIGN_OR_RETURN(const Part part, select(query, kinds));
   std::vector<std::string> pieces;
   for (const CatalogueKind& kind : part.kinds) {
     if (!part.in_full) pieces.push_back(list_text(kind));
@@ -214,8 +214,8 @@ StatusOr<std::string> describe_text(const DescribeQuery& query) {
   return join(pieces, "\n");
 }
 
-StatusOr<Json> describe_json(const DescribeQuery& query) {
-  RUBATO_ASSIGN_OR_RETURN(const Part part, select(query));
+StatusOr<Json> describe_json(const DescribeQuery& query, const std::vector<CatalogueKind>& kinds) {
+  RUBATO_ASSIGN_OR_RETURN(const Part part, select(query, kinds));
   Json json = {{"kinds", Json::array()}, {"recipe", Json::array()}};
   for (const CatalogueKind& kind : part.kinds) json["kinds"].push_back(kind_json(kind));
   for (const RecipeSection& section : part.sections) {

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "rubato/app/catalogue.h"
 #include "rubato/app/recipe_schema.h"
 
 namespace rubato {
@@ -18,9 +20,11 @@ struct DescribeQuery {
 };
 
 /// NotFound `[describe] unknown kind ..` or `unknown rule ..`, with the nearest names.
-StatusOr<std::string> describe_text(const DescribeQuery& query);
+StatusOr<std::string> describe_text(const DescribeQuery& query,
+                                    const std::vector<CatalogueKind>& kinds = catalogue());
 /// {"kinds": [{kind, meaning, selector, entries: [{name, summary, formula, source, notes, options:
 /// [..]}]}], "recipe": [{section, meaning, options: [..]}]}, cut down to what is asked for.
-StatusOr<nlohmann::ordered_json> describe_json(const DescribeQuery& query);
+StatusOr<nlohmann::ordered_json> describe_json(
+    const DescribeQuery& query, const std::vector<CatalogueKind>& kinds = catalogue());
 
 }  // namespace rubato

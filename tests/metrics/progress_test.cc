@@ -90,6 +90,22 @@ TEST(ProgressPrinter, NoteStaysAboveTheLiveLine) {
   EXPECT_THAT(out.str(), testing::EndsWith("\r\x1b[Kworker 2 lost\n"));
 }
 
+TEST(ProgressPrinter, EvaluationsAreThinnedButTheLastOneIsSeen) {
+  std::ostringstream out;
+  Nanos now = 0;
+  ProgressPrinter printer(out, false, [&] { return now; });
+  for (int second = 0; second <= 25; ++second) {
+    now = second * kNanosPerSecond;
+    printer.evaluation(cat("evaluation ", second));
+  }
+  printer.note("next method");
+  printer.evaluation("evaluation 26");
+  printer.finish();
+  EXPECT_EQ(out.str(),
+            "evaluation 0\nevaluation 10\nevaluation 20\nevaluation 25\nnext method\n"
+            "evaluation 26\n");
+}
+
 TEST(ProgressPrinter, PipeGetsPlainLinesAtIntervalsAndTheLastState) {
   std::ostringstream out;
   Nanos now = 0;

@@ -42,7 +42,7 @@ void RunRecorder::take_over(const EvalRecord& record) {
 
 void RunRecorder::on_eval(const EvalRecord& record) {
   take_over(record);
-  if (progress_ != nullptr) progress_->note(eval_line(record));
+  if (progress_ != nullptr) progress_->evaluation(eval_line(record));
   const bool at_budget =
       phase_ == RunPhase::kTrain && params_digest_ != nullptr && record.local_steps >= mark_steps_;
   if (!at_budget || mark_) return;

@@ -12,6 +12,7 @@ namespace rubato {
 namespace {
 
 constexpr Nanos kLiveInterval = kNanosPerSecond / 5;
+constexpr Nanos kEvaluationInterval = 10 * kNanosPerSecond;
 // Back to the first column, and erase what the last line left behind.
 constexpr std::string_view kClearLine = "\r\x1b[K";
 
@@ -95,11 +96,31 @@ void ProgressPrinter::update(const ProgressSnapshot& snapshot) {
 }
 
 void ProgressPrinter::note(std::string_view line) {
+  show_evaluation();
+  print_line(line);
+}
+
+void ProgressPrinter::evaluation(std::string_view line) {
+  evaluation_ = line;
+  const Nanos now = clock_();
+  if (evaluation_at_ && now - *evaluation_at_ < kEvaluationInterval) return;
+  evaluation_at_ = now;
+  show_evaluation();
+}
+
+void ProgressPrinter::show_evaluation() {
+  if (!evaluation_) return;
+  print_line(*evaluation_);
+  evaluation_.reset();
+}
+
+void ProgressPrinter::print_line(std::string_view line) {
   clear_live_line();
   out_ << line << '\n' << std::flush;
 }
 
 void ProgressPrinter::finish() {
+  show_evaluation();
   if (pending_) show(*pending_);
   if (line_is_open_) out_ << '\n' << std::flush;
   line_is_open_ = false;

@@ -51,14 +51,19 @@ class ProgressPrinter {
 
   /// Cheap to call every step.
   void update(const ProgressSnapshot& snapshot);
-  /// A line that stays, at once: an evaluation, a worker lost, a checkpoint.
+  /// A line that stays, at once: a method begins, a worker is lost, a checkpoint is written.
   void note(std::string_view line);
+  /// A line that stays, at most every ten seconds; the latest is shown before the next note and at
+  /// the end, so that a method's last evaluation is always seen.
+  void evaluation(std::string_view line);
   /// Writes the last snapshot that was not shown yet and ends the live line.
   void finish();
 
  private:
   void show(const ProgressSnapshot& snapshot);
   void clear_live_line();
+  void print_line(std::string_view line);
+  void show_evaluation();
 
   std::ostream& out_;
   bool is_terminal_;
@@ -66,6 +71,8 @@ class ProgressPrinter {
   Nanos interval_;
   std::optional<Nanos> shown_at_;
   std::optional<ProgressSnapshot> pending_;
+  std::optional<Nanos> evaluation_at_;
+  std::optional<std::string> evaluation_;  // not shown yet
   bool line_is_open_ = false;
 };
 

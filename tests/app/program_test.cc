@@ -30,6 +30,20 @@ TEST(Program, HelpFitsAScreenAndShowsAnExample) {
   EXPECT_LE(std::ranges::count(outcome.out, '\n'), 40);
 }
 
+TEST(Program, AnUnknownSubcommandIsNamedWithTheNearest) {
+  EXPECT_EQ(run({"tarin"}).err, "rubato: [usage] unknown subcommand tarin (did you mean train?)\n");
+}
+
+TEST(Program, ADirectoryThatIsNoRunIsCalledSo) {
+  for (const char* command : {"eval", "sample"}) {
+    const Outcome outcome = run({command, "/nowhere/run"});
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_THAT(outcome.err, ::testing::StartsWith(
+                                 "rubato: [run] /nowhere/run: got no run and no checkpoint, want"));
+    EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1);
+  }
+}
+
 TEST(Program, WrongUsageIsTwoAndOneLine) {
   for (const auto& args : std::vector<std::vector<std::string>>{
            {}, {"tarin"}, {"describe", "--jsn"}, {"describe", "a", "b", "c"}}) {

@@ -72,8 +72,12 @@ StatusOr<OpenedCheckpoint> open_run(FileSystem& files, const std::string& direct
           cat("[run] ", directory, ": got no checkpoint, want a run that has saved one"));
     }
     checkpoint = checkpoints.front();
-  } else {
+  } else if (files.exists(join_path(directory, "manifest.json"))) {
     run = parent_path(parent_path(directory));  // RUN/checkpoints/step-N
+  } else {
+    return absl::NotFoundError(cat("[run] ", directory,
+                                   ": got no run and no checkpoint, want a directory that `rubato "
+                                   "train --out` wrote, or one below its checkpoints/"));
   }
   RUBATO_ASSIGN_OR_RETURN(const CheckpointReader reader, open_checkpoint(files, checkpoint));
   RUBATO_ASSIGN_OR_RETURN(const std::string text, files.read_file(join_path(run, "recipe.toml")));

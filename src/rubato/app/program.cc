@@ -5,6 +5,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "rubato/base/options.h"
+
 namespace rubato {
 namespace {
 
@@ -40,6 +42,16 @@ int run_program(std::span<const std::string> args, Terminal terminal) {
   add_report(app, chosen);
   add_describe(app, chosen);
   add_bench(app, chosen);
+
+  // CLI11 would only say that some subcommand is missing.
+  std::vector<std::string> known;
+  for (const CLI::App* command : app.get_subcommands({})) known.push_back(command->get_name());
+  if (!args.empty() && !args[0].starts_with('-') &&
+      std::ranges::find(known, args[0]) == known.end()) {
+    print_error(terminal.err,
+                cat("[usage] unknown subcommand ", args[0], suggestion(args[0], known)));
+    return kExitUsage;
+  }
 
   std::vector<std::string> reversed(args.rbegin(), args.rend());  // as CLI11 takes them
   try {

@@ -43,26 +43,24 @@ double task_learning_rate(const Task& task, int64_t step, const WorkerSettings& 
 TaskRun::TaskRun(Task task, std::shared_ptr<const std::vector<float>> base, InnerState* state)
     : task_(std::move(task)), base_(std::move(base)), state_(state), params_(*base_) {}
 
-std::vector<SequenceRef> TaskRun::batch_of(int64_t step, const WorkerSettings& settings,
-                                           const DataMap& data) const {
-  std::vector<SequenceRef> batch;
-  batch.reserve(static_cast<size_t>(settings.batch_sequences));
+void TaskRun::choose_batch(int64_t step, const WorkerSettings& settings, const DataMap& data) {
+  batch_.clear();
+  batch_.reserve(static_cast<size_t>(settings.batch_sequences));
   int64_t skip = step * settings.batch_sequences, want = settings.batch_sequences;
   for (const DataRange& range : task_.ranges) {
     for (int64_t i = std::min(skip, range.count); i < range.count && want > 0; ++i, --want) {
-      batch.push_back(data.locate(task_.shard, range.epoch, range.first + i));
+      batch_.push_back(data.locate(task_.shard, range.epoch, range.first + i));
     }
     skip -= std::min(skip, range.count);
   }
-  return batch;
 }
 
 bool TaskRun::advance(Trainer& trainer, const WorkerSettings& settings, const DataMap& data,
                       int threads) {
   if (!finite_ || steps_done_ == task_.steps) return false;
   last_lr_ = task_learning_rate(task_, steps_done_, settings);
-  const std::vector<SequenceRef> batch = batch_of(steps_done_, settings, data);
-  const StepResult result = trainer.step(params_, *state_, batch, last_lr_, threads);
+  choose_batch(steps_done_, settings, data);
+  const StepResult result = trainer.step(params_, *state_, batch_, last_lr_, threads);
   ++steps_done_;
   tokens_ += result.tokens;
   loss_sum_ += result.loss;

@@ -69,13 +69,14 @@ class TaskRun {
   void walk_state(StateWalk& walk);
 
  private:
-  std::vector<SequenceRef> batch_of(int64_t step, const WorkerSettings& settings,
-                                    const DataMap& data) const;
+  // Fills batch_ with the sequences of step `step`.
+  void choose_batch(int64_t step, const WorkerSettings& settings, const DataMap& data);
 
   Task task_;
   std::shared_ptr<const std::vector<float>> base_;
   InnerState* state_;
   std::vector<float> params_;
+  std::vector<SequenceRef> batch_;  // of the step under way; kept so that a step allocates nothing
   int64_t steps_done_ = 0, tokens_ = 0;
   double loss_sum_ = 0, last_lr_ = 0, norm_ = 0;
   bool finite_ = true, finished_ = false;

@@ -191,9 +191,16 @@ TEST(Compare, AnUnknownMethodIsFoundBeforeTheFirstRun) {
   EXPECT_EQ(runs, 0);
 }
 
+const auto keep_nothing = [](const Tuning&) { return absl::OkStatus(); };
+
+StatusOr<Tuning> tune(const Recipe& of, const std::vector<std::string>& methods,
+                      const std::vector<double>& grid) {
+  return tune_methods(of, {.methods = methods, .grid = grid, .seed = 7}, environment(), silent,
+                      keep_nothing);
+}
+
 TEST(Tune, FindsTheBestStepAndWritesItIntoTheRecipe) {
-  const auto tuning = tune_methods(recipe(), {"sync-diloco", "dn-dylu"}, {0.01, 0.7, 1e2}, 7,
-                                   environment(), silent);
+  const auto tuning = tune(recipe(), {"sync-diloco", "dn-dylu"}, {0.01, 0.7, 1e2});
   ASSERT_TRUE(tuning.ok()) << tuning.status();
   ASSERT_EQ(tuning->trials.size(), 6u);
   for (const char* method : {"sync-diloco", "dn-dylu"}) {
@@ -211,7 +218,7 @@ TEST(Tune, FindsTheBestStepAndWritesItIntoTheRecipe) {
 }
 
 TEST(Tune, ScalesTheRatesOfKBatch) {
-  const auto tuning = tune_methods(recipe(), {"k-batch"}, {}, 7, environment(), silent);
+  const auto tuning = tune(recipe(), {"k-batch"}, {});
   ASSERT_TRUE(tuning.ok()) << tuning.status();
   ASSERT_EQ(tuning->trials.size(), 4u);  // tune.factors
   const TuningTrial* best = tuning->best("k-batch");
@@ -227,7 +234,7 @@ TEST(Tune, ScalesTheRatesOfKBatch) {
   ASSERT_TRUE(compared.ok()) << compared.status();
   EXPECT_EQ(compared->runs[0].summary.val_loss_nats, *best->val_loss_nats);
   // Tuning again starts from the recipe's rates, not from what was found.
-  const auto again = tune_methods(*tuned, {"k-batch"}, {best->value}, 7, environment(), silent);
+  const auto again = tune(*tuned, {"k-batch"}, {best->value});
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(*again->trials[0].val_loss_nats, *best->val_loss_nats);
   EXPECT_EQ(tuning_json(*tuning)["rows"][2]["settings"]["lr.max"], 0.1);
@@ -238,32 +245,66 @@ TEST(Tune, EachMethodTrainsWithItsOwnOptimizer) {
       Recipe::parse(RecipeSchema::make(catalogue()),
                     cat(kTiny, "[methods.sync-diloco]\n\"inner.kind\" = \"adamw\"\n"), "tiny.toml");
   ASSERT_TRUE(base.ok()) << base.status();
-  const auto both = tune_methods(*base, {"dn", "sync-diloco"}, {0.7}, 7, environment(), silent);
-  const auto alone = tune_methods(*base, {"sync-diloco"}, {0.7}, 7, environment(), silent);
+  const auto both = tune(*base, {"dn", "sync-diloco"}, {0.7});
+  const auto alone = tune(*base, {"sync-diloco"}, {0.7});
   ASSERT_TRUE(both.ok() && alone.ok());
   EXPECT_EQ(*both->trials[1].val_loss_nats, *alone->trials[0].val_loss_nats);
 }
 
 TEST(Tune, AStepThatDivergesIsNotTheBest) {
-  const auto tuning =
-      tune_methods(recipe({"door.norm_action=off", "train.budget_local_steps=2000"}),
-                   {"sync-diloco"}, {0.7, 100}, 7, environment(), silent);
+  const auto tuning = tune(recipe({"door.norm_action=off", "train.budget_local_steps=2000"}),
+                           {"sync-diloco"}, {0.7, 100});
   ASSERT_TRUE(tuning.ok()) << tuning.status();
   EXPECT_TRUE(tuning->trials[0].val_loss_nats.has_value());
   EXPECT_FALSE(tuning->trials[1].val_loss_nats.has_value());
   EXPECT_EQ(tuning_table(*tuning).rows[1][2], "diverged");
 }
 
+// Every trial is kept as soon as it is done, and a tuning that goes on runs the others only.
+TEST(Tune, RunsOnlyWhatIsNotKnown) {
+  std::vector<std::string> kept, announced;
+  const auto keep = [&](const Tuning& so_far) {
+    kept.push_back(tuning_json(so_far).dump());
+    return absl::OkStatus();
+  };
+  const auto announce = [&](const std::string& trial) { announced.push_back(trial); };
+  TuningPlan plan{.methods = {"sync-diloco"}, .grid = {0.1, 0.7, 100}, .seed = 7};
+  const Recipe of = recipe({"door.norm_action=off", "train.budget_local_steps=2000"});
+  const auto whole = tune_methods(of, plan, environment(), announce, keep);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  ASSERT_EQ(kept.size(), 3u);
+  for (size_t done = 1; done <= 3; ++done) {
+    const auto known = known_losses("tuning.json", kept[done - 1]);
+    ASSERT_TRUE(known.ok()) << known.status();
+    EXPECT_EQ(known->size(), done);
+    plan.known = *known;
+    announced.clear();
+    const auto rest = tune_methods(of, plan, environment(), announce, keep_nothing);
+    ASSERT_TRUE(rest.ok()) << rest.status();
+    EXPECT_EQ(announced.size(), 3 - done);
+    EXPECT_EQ(tuning_json(*rest), tuning_json(*whole));
+  }
+  EXPECT_FALSE(whole->trials[2].val_loss_nats.has_value());  // known to have diverged
+  // Another recipe is another trial.
+  announced.clear();
+  EXPECT_TRUE(
+      tune_methods(recipe({"door.norm_action=off"}), plan, environment(), announce, keep_nothing)
+          .ok());
+  EXPECT_EQ(announced.size(), 3u);
+  for (const char* text : {"", "[]", "{}", R"({"rows":[{}]})", R"({"rows":[{"run":"a"}]})"}) {
+    EXPECT_TRUE(absl::IsDataLoss(known_losses("tuning.json", text).status())) << text;
+  }
+}
+
 // A fleet that dies is a fault of the recipe, not a step that is too large.
 TEST(Tune, AFleetThatLeavesIsAnError) {
-  const auto tuning = tune_methods(recipe({"fleet.leave_s=[9.0, 9.0, 9.0, 9.0]"}), {"dn"}, {0.7}, 7,
-                                   environment(), silent);
+  const auto tuning = tune(recipe({"fleet.leave_s=[9.0, 9.0, 9.0, 9.0]"}), {"dn"}, {0.7});
   EXPECT_TRUE(absl::IsFailedPrecondition(tuning.status())) << tuning.status();
 }
 
 TEST(Tune, RefusesWhatCannotBeTuned) {
   const auto message = [](const std::vector<std::string>& methods, const Recipe& of) {
-    const auto tuning = tune_methods(of, methods, {}, 7, environment(), silent);
+    const auto tuning = tune(of, methods, {});
     EXPECT_TRUE(absl::IsInvalidArgument(tuning.status()));
     return std::string(tuning.status().message());
   };

@@ -74,9 +74,12 @@ std::string Referee::watch(Nanos now, const Event& event, const Effects& effects
     wrong("the end came at a wrong time");
   if (averages() && !held_.empty() && !anyone_out()) wrong("a complete round was not applied");
   check_waiting(now, dispatched, subject);
+  counts_.rejected += std::ranges::count_if(
+      *effects_, [](const Effect& effect) { return std::holds_alternative<Reject>(effect); });
   const CoordinatorCounts& c = coordinator.counts();
   if (c.steps != counts_.steps || c.tokens != counts_.tokens || c.arrivals != counts_.arrivals ||
-      c.discarded != counts_.discarded || c.lost != counts_.lost || c.version != version_)
+      c.discarded != counts_.discarded || c.rejected != counts_.rejected ||
+      c.lost != counts_.lost || c.version != version_)
     wrong("the coordinator's counts are off");
   check_ledger(coordinator.ledger(), thorough);
   return wrong_;
@@ -105,7 +108,7 @@ void Referee::joined(Nanos now, const WorkerJoined& event) {
     worker.waiting_event = events_;
   }
   worker.connected = true;
-  worker.ramp = started_ && !event.has_state && rig_.config.inner_rewarm_steps > 0 ? 0 : -1;
+  if (!event.has_state) worker.ramp = started_ && rig_.config.inner_rewarm_steps > 0 ? 0 : -1;
 }
 
 void Referee::lose(Nanos now, WorkerId id) {

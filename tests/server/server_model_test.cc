@@ -148,6 +148,56 @@ TEST(ServerModel, PublishedVersionsAreSharedAndNeverChange) {
   EXPECT_EQ(*model.publish(), (Floats{7, 8}));
 }
 
+// theta -= g, and workers start where the same step would lead once more.
+class OneStepAhead final : public OuterStage {
+ public:
+  explicit OneStepAhead(int64_t num_params) : last_(static_cast<size_t>(num_params)) {}
+  StageNeeds needs() const override { return {.looks_ahead = true}; }
+  void walk_state(StateWalk& walk) override { walk.plane("last", last_); }
+  StagePlan plan(const UpdateFacts&) override { return {}; }
+  void apply(Block& block, const StagePlan&) override {
+    for (int64_t i = 0; i < block.size; ++i) {
+      last_[block.offset + i] = block.g[i];
+      block.theta[i] -= block.g[i];
+    }
+  }
+  void dispatch_point(Block& block) const override {
+    for (int64_t i = 0; i < block.size; ++i) block.theta[i] -= last_[block.offset + i];
+  }
+
+ private:
+  Floats last_;  // [P]
+};
+
+TEST(ServerModel, WorkersStartWhereTheRuleLooksAhead) {
+  const OuterEntry entry = {
+      {{"one_step_ahead", "", "", "", {}},
+       [](const Options&, const OuterContext& context) -> StatusOr<std::unique_ptr<OuterStage>> {
+         return std::make_unique<OneStepAhead>(context.num_params);
+       }},
+      StageKind::kTerminal};
+  const OuterEntry* const entries[] = {&entry};
+  constexpr int64_t kSize = 200'000;  // several jobs, so that a pool has something to share out
+  ThreadPool pool(2);
+  for (ThreadPool* threads : {static_cast<ThreadPool*>(nullptr), &pool}) {
+    auto chain = OuterChain::make({{}, "one_step_ahead", {}}, layout_of(kSize),
+                                  {.num_workers = 3, .num_params = kSize}, entries);
+    ASSERT_TRUE(chain.ok()) << chain.status();
+    const Floats start = normals(kSize, 1), delta = normals(kSize, 2);
+    ServerModel model(start, std::move(chain).value(), threads);
+    EXPECT_TRUE(model.needs().looks_ahead);
+    EXPECT_EQ(*model.publish(), start) << "nothing was applied yet";
+    apply(model, single(), {delta});
+    Floats theta = start, ahead = start;
+    for (size_t i = 0; i < theta.size(); ++i) {
+      theta[i] -= delta[i];
+      ahead[i] = theta[i] - delta[i];
+    }
+    EXPECT_TRUE(same_bits(model.theta(), theta)) << "looking ahead does not move the model";
+    EXPECT_TRUE(same_bits(*model.publish(), ahead));
+  }
+}
+
 TEST(ServerModel, AVersionOutlivesTheModel) {
   PublishedParams kept;
   {

@@ -9,6 +9,7 @@
 #include "rubato/app/compare.h"
 #include "rubato/app/sample_text.h"
 #include "rubato/metrics/report.h"
+#include "rubato/store/checkpoint.h"
 #include "rubato/store/posix_file_system.h"
 
 namespace rubato {
@@ -29,22 +30,30 @@ Status write_results(FileSystem& files, const std::string& directory, const Comp
                       comparison.runs);
 }
 
-// The last method's model in its own words, a few lines of them; nothing without a language model.
-StatusOr<std::string> last_words(FileSystem& files, const Recipe& recipe,
-                                 const std::string& directory, const Comparison& comparison,
-                                 int threads) {
+// The last run whose model can speak: a language model that did not diverge and was saved (a run
+// that only took over a pretraining was not); "" when there is none.
+StatusOr<std::string> speaker(FileSystem& files, const Recipe& recipe, const std::string& directory,
+                              const Comparison& comparison) {
+  if (recipe.text("model.kind") != "language-model") return std::string();
+  for (size_t i = comparison.runs.size(); i-- > 0;) {
+    if (!comparison.runs[i].summary.failure.empty()) continue;
+    RUBATO_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints,
+                            list_checkpoints(files, join_path(directory, comparison.names[i])));
+    if (!checkpoints.empty()) return comparison.names[i];
+  }
+  return std::string();
+}
+
+// What that model writes, a few lines.
+StatusOr<std::string> last_words(FileSystem& files, const std::string& directory,
+                                 const std::string& name, int threads) {
   constexpr int64_t kTokens = 60;
-  const bool has_words = recipe.text("model.kind") == "language-model" &&
-                         !comparison.runs.empty() && comparison.runs.back().summary.failure.empty();
-  if (!has_words) return std::string();
-  const std::string& name = comparison.names.back();
   RUBATO_ASSIGN_OR_RETURN(const OpenedCheckpoint opened,
                           open_run(files, join_path(directory, name), {}, threads));
   TextRequest request;
   request.tokens = kTokens;
-  RUBATO_ASSIGN_OR_RETURN(
-      std::string text,
-      sample_text(files, opened.recipe, *opened.workload.workload, opened.theta, request));
+  RUBATO_ASSIGN_OR_RETURN(std::string text, sample_text(opened.recipe, *opened.workload.workload,
+                                                        opened.theta, request));
   for (size_t at = 0; (at = text.find('\n', at)) != std::string::npos; at += 3) {
     text.replace(at, 1, "\n  ");
   }
@@ -53,12 +62,11 @@ StatusOr<std::string> last_words(FileSystem& files, const Recipe& recipe,
 
 // What to do with the runs, as commands to copy.
 std::string next_commands(const std::string& directory, const Comparison& comparison,
-                          bool has_words) {
+                          const std::string& speaker) {
   std::string out = cat("next:   rubato report");
   for (const std::string& name : comparison.names) out += cat(" ", join_path(directory, name));
-  if (has_words) {
-    out += cat("\n        rubato sample ", join_path(directory, comparison.names.back()),
-               " --prompt \"In the\"");
+  if (!speaker.empty()) {
+    out += cat("\n        rubato sample ", join_path(directory, speaker), " --prompt \"In the\"");
   }
   return out + "\n";
 }
@@ -71,7 +79,8 @@ StatusOr<int> compare(const CompareFlags& flags, Terminal& terminal) {
 
   PosixFileSystem files;
   ProgressPrinter progress(terminal.err, terminal.interactive, monotonic_now);
-  RunEnvironment environment = run_environment(files, recipe, flags, terminal, &progress);
+  RunEnvironment environment =
+      run_environment(files, recipe, flags, terminal, &progress, "-compare");
   environment.resume = flags.resume;
   RUBATO_ASSIGN_OR_RETURN(const Comparison comparison,
                           compare_methods(recipe, plan, environment,
@@ -97,10 +106,15 @@ StatusOr<int> compare(const CompareFlags& flags, Terminal& terminal) {
     markdown += cat("\n", note, "\n");
   }
   RUBATO_RETURN_IF_ERROR(write_results(files, environment.directory, comparison, markdown));
-  RUBATO_ASSIGN_OR_RETURN(const std::string words, last_words(files, recipe, environment.directory,
-                                                              comparison, environment.threads));
-  terminal.out << words << "\nreport: " << join_path(environment.directory, "report.html") << "\n"
-               << next_commands(environment.directory, comparison, !words.empty());
+  const std::string& out = environment.directory;
+  RUBATO_ASSIGN_OR_RETURN(const std::string who, speaker(files, recipe, out, comparison));
+  if (!who.empty()) {
+    RUBATO_ASSIGN_OR_RETURN(const std::string words,
+                            last_words(files, out, who, environment.threads));
+    terminal.out << words;
+  }
+  terminal.out << "\nreport: " << join_path(out, "report.html") << "\n"
+               << next_commands(out, comparison, who);
   if (flags.json) terminal.out << comparison_json(comparison.runs).dump() << "\n";
   return kExitOk;
 }
@@ -112,6 +126,7 @@ void add_compare(CLI::App& app, CommandBody& chosen) {
   CLI::App* command = app.add_subcommand(
       "compare", "the same token budget under several methods: one table, one report");
   add_training_flags(*command, *flags);
+  command->add_option("--out", flags->out, "a directory of runs; default runs/NAME-compare");
   command->add_option("--methods", flags->methods, "a,b,c; default: the recipe's compare.methods")
       ->delimiter(',');
   command->add_option("--seeds", flags->seeds, "1,2,3; default: the recipe's seed")->delimiter(',');

@@ -30,9 +30,11 @@ std::string_view stage_name(PrepareStage stage) {
 // One line a stage; on a terminal also the share that is done.
 class StageLines {
  public:
-  explicit StageLines(Terminal& terminal) : terminal_(terminal) {}
+  explicit StageLines(Terminal& terminal) : terminal_(terminal) {
+    if (terminal.watch_interrupts) interrupted_ = terminal.watch_interrupts();
+  }
   Status operator()(const PrepareProgress& progress) {
-    if (terminal_.interrupted != nullptr && terminal_.interrupted->load()) {
+    if (interrupted_ != nullptr && interrupted_->load()) {
       return absl::CancelledError("[prepare] interrupted; nothing was written");
     }
     const int64_t percent =
@@ -51,6 +53,7 @@ class StageLines {
 
  private:
   Terminal& terminal_;
+  const std::atomic<bool>* interrupted_ = nullptr;
   std::optional<PrepareStage> stage_;
   int64_t percent_ = 0;
 };
@@ -86,7 +89,7 @@ void add_prepare(CLI::App& app, CommandBody& chosen) {
       ->required();
   command->add_option("--out", options.out_dir, "directory of the shards")->required();
   command->add_option("--vocab", flags->vocab, "pieces of a BPE to learn; default: bytes")
-      ->check(CLI::Range(259, 10'000'000));
+      ->check(CLI::Range(260, 1'000'000));
   command->add_option("--shards", flags->shards, "default: 1, or one a source")
       ->check(CLI::Range(1, 65536));
   command->add_option("--split", options.split, "iid, or by-source: a shard a source")

@@ -24,7 +24,7 @@ StatusOr<int> sample(const SampleFlags& flags, Terminal& terminal) {
   TextRequest request = flags.request;
   if (flags.top_k > 0) request.options.top_k = flags.top_k;
   const StatusOr<std::string> text =
-      sample_text(files, opened.recipe, *opened.workload.workload, opened.theta, request);
+      sample_text(opened.recipe, *opened.workload.workload, opened.theta, request);
   RUBATO_RETURN_IF_ERROR(annotate(text.status(), flags.run));
   terminal.out << *text << "\n";
   return kExitOk;

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "rubato/app/build_id.h"
+#include "rubato/app/run_notes.h"
 #include "rubato/bench/engine_bench.h"
 #include "rubato/lm/arena.h"
 #include "rubato/store/checkpoint.h"
@@ -16,7 +17,6 @@ void add_training_flags(CLI::App& command, TrainingFlags& flags) {
   command.add_option("recipe", flags.recipe, "TOML file, see recipes/")->required();
   command.add_option("--set", flags.sets, "key=value, over the recipe; may be repeated")
       ->allow_extra_args(false);
-  command.add_option("--out", flags.out, "run directory; default runs/NAME of the recipe");
   command.add_option("--threads", flags.threads, "0: all cores; never changes a result")
       ->check(CLI::Range(0, 1024));
   command.add_flag("--json", flags.json, "one JSON object as the last line");
@@ -26,11 +26,11 @@ StatusOr<Recipe> load_recipe(const TrainingFlags& flags) {
   return Recipe::load(RecipeSchema::make(catalogue()), flags.recipe, flags.sets);
 }
 
-std::string output_directory(const TrainingFlags& flags) {
+std::string output_directory(const TrainingFlags& flags, std::string_view suffix) {
   if (!flags.out.empty()) return flags.out;
   std::string name = base_name(flags.recipe);
   if (name.ends_with(".toml")) name.resize(name.size() - 5);
-  return join_path("runs", name);
+  return join_path("runs", cat(name, suffix));
 }
 
 int thread_count(const TrainingFlags& flags) {
@@ -45,14 +45,15 @@ Nanos monotonic_now() {
 }
 
 RunEnvironment run_environment(FileSystem& files, const Recipe& recipe, const TrainingFlags& flags,
-                               const Terminal& terminal, ProgressPrinter* progress) {
+                               const Terminal& terminal, ProgressPrinter* progress,
+                               std::string_view suffix) {
   RunEnvironment environment;
   environment.files = &files;
-  environment.directory = output_directory(flags);
+  environment.directory = output_directory(flags, suffix);
   environment.threads = thread_count(flags);
   environment.build_id = build_id();
   environment.clock = monotonic_now;
-  environment.stop = terminal.interrupted;
+  if (terminal.watch_interrupts) environment.stop = terminal.watch_interrupts();
   environment.progress = progress;
   environment.available_memory_bytes = available_memory_bytes();
   // Once a command, for lines in a pipe as for the live one: both show the share.
@@ -84,6 +85,16 @@ StatusOr<OpenedCheckpoint> open_run(FileSystem& files, const std::string& direct
   RUBATO_ASSIGN_OR_RETURN(Recipe recipe, Recipe::parse(RecipeSchema::make(catalogue()), text,
                                                        join_path(run, "recipe.toml"), sets));
   RUBATO_ASSIGN_OR_RETURN(BuiltWorkload workload, build_workload(recipe, threads));
+  RUBATO_ASSIGN_OR_RETURN(const RunNotes notes,
+                          RunNotes::from_map(checkpoint, reader.meta().notes));
+  if (notes.vocabulary != workload.workload->vocabulary_digest()) {
+    return absl::FailedPreconditionError(
+        cat("[run] ", checkpoint, ": got a model trained with tokenizer ", notes.vocabulary,
+            ", want ", workload.workload->vocabulary_digest(), " as the text in ",
+            recipe.text("data.directory"), "; --set data.directory names other text"));
+  }
+  RUBATO_RETURN_IF_ERROR(
+      check_memory(workload.workload->layout().size() * static_cast<int64_t>(sizeof(float))));
   std::vector<float> theta(static_cast<size_t>(workload.workload->layout().size()));
   RUBATO_RETURN_IF_ERROR(reader.read_theta(workload.workload->layout(), theta));
   return OpenedCheckpoint{std::move(recipe), std::move(workload), std::move(theta), checkpoint};

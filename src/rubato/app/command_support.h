@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "rubato/app/build.h"
@@ -24,8 +25,9 @@ void add_training_flags(CLI::App& command, TrainingFlags& flags);
 /// The recipe file with its --set values.
 StatusOr<Recipe> load_recipe(const TrainingFlags& flags);
 
-/// RUNS/NAME of a recipe file NAME.toml when --out was not given.
-std::string output_directory(const TrainingFlags& flags);
+/// RUNS/NAME of a recipe file NAME.toml when --out was not given, and a suffix for commands that
+/// must not meet a run of `train` there.
+std::string output_directory(const TrainingFlags& flags, std::string_view suffix);
 
 int thread_count(const TrainingFlags& flags);
 
@@ -35,7 +37,8 @@ Nanos monotonic_now();
 /// The environment of runs of `recipe` in this process; `files`, `terminal` and `progress` outlive
 /// it. For a language model it measures what the processor can do, which takes a tenth of a second.
 RunEnvironment run_environment(FileSystem& files, const Recipe& recipe, const TrainingFlags& flags,
-                               const Terminal& terminal, ProgressPrinter* progress);
+                               const Terminal& terminal, ProgressPrinter* progress,
+                               std::string_view suffix = "");
 
 /// The newest checkpoint of a run directory, or the directory itself when it is a checkpoint, with
 /// the recipe of its run.

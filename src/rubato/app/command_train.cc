@@ -58,6 +58,7 @@ void add_train(CLI::App& app, CommandBody& chosen) {
   CLI::App* command =
       app.add_subcommand("train", "a fleet of unequal workers in one process, on a virtual clock");
   add_training_flags(*command, *flags);
+  command->add_option("--out", flags->out, "run directory; default runs/NAME of the recipe");
   command->add_flag("--resume", flags->resume, "continue the run that --out holds");
   command->footer(
       "Example:\n  rubato train recipes/demo.toml --set run.method=dn-dylu --out runs/dn\n"

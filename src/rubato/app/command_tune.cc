@@ -17,7 +17,20 @@ struct TuneFlags : TrainingFlags {
   std::vector<std::string> methods;
   std::vector<double> grid;
   int64_t seed = 1000;
+  bool resume = false;
 };
+
+// What an earlier, unfinished call found.
+StatusOr<KnownLosses> known_before(FileSystem& files, const std::string& path, bool resume) {
+  if (!files.exists(path)) return KnownLosses();
+  if (!resume) {
+    return absl::AlreadyExistsError(cat("[tune] ", path,
+                                        ": got a tuning, want a new directory; --resume continues "
+                                        "it, --out names another"));
+  }
+  RUBATO_ASSIGN_OR_RETURN(const std::string text, files.read_file(path));
+  return known_losses(path, text);
+}
 
 // Those of the comparison that have a step to tune.
 std::vector<std::string> tunable_methods(const Recipe& recipe) {
@@ -33,22 +46,28 @@ StatusOr<int> tune(const TuneFlags& flags, Terminal& terminal) {
   RUBATO_ASSIGN_OR_RETURN(const Recipe recipe, load_recipe(flags));
   PosixFileSystem files;
   ProgressPrinter progress(terminal.err, terminal.interactive, monotonic_now);
-  const RunEnvironment environment = run_environment(files, recipe, flags, terminal, &progress);
-  RUBATO_ASSIGN_OR_RETURN(
-      const Tuning tuning,
-      tune_methods(recipe, flags.methods.empty() ? tunable_methods(recipe) : flags.methods,
-                   flags.grid, flags.seed, environment,
-                   [&](const std::string& trial) { progress.note(trial); }));
+  const RunEnvironment environment =
+      run_environment(files, recipe, flags, terminal, &progress, "-tune");
+  const std::string& out = environment.directory;
+  const std::string path = join_path(out, "tuning.json");
+  TuningPlan plan{.methods = flags.methods, .grid = flags.grid, .seed = flags.seed};
+  if (plan.methods.empty()) plan.methods = tunable_methods(recipe);
+  RUBATO_ASSIGN_OR_RETURN(plan.known, known_before(files, path, flags.resume));
+  const auto keep = [&](const Tuning& so_far) -> Status {
+    RUBATO_RETURN_IF_ERROR(files.make_directories(out));
+    return files.replace_file(path, tuning_json(so_far).dump(2) + "\n");
+  };
+  RUBATO_ASSIGN_OR_RETURN(const Tuning tuning,
+                          tune_methods(
+                              recipe, plan, environment,
+                              [&](const std::string& trial) { progress.note(trial); }, keep));
   progress.finish();
   if (tuning.interrupted) {
-    terminal.err << "rubato: interrupted; nothing was written" << std::endl;
+    terminal.err << "rubato: interrupted; --resume continues in " << out << std::endl;
     return kExitInterrupted;
   }
   RUBATO_ASSIGN_OR_RETURN(const Recipe tuned, tuned_recipe(recipe, tuning));
-  const std::string& out = environment.directory;
-  RUBATO_RETURN_IF_ERROR(files.make_directories(out));
-  RUBATO_RETURN_IF_ERROR(
-      files.replace_file(join_path(out, "tuning.json"), tuning_json(tuning).dump(2) + "\n"));
+  RUBATO_RETURN_IF_ERROR(keep(tuning));
   RUBATO_RETURN_IF_ERROR(files.replace_file(join_path(out, "tuned.toml"), tuned.to_toml()));
   terminal.out << to_plain_text(tuning_table(tuning))
                << "tuned recipe: " << join_path(out, "tuned.toml") << "\n";
@@ -62,6 +81,7 @@ void add_tune(CLI::App& app, CommandBody& chosen) {
   auto flags = std::make_shared<TuneFlags>();
   CLI::App* command = app.add_subcommand("tune", "the step of each method, by a grid");
   add_training_flags(*command, *flags);
+  command->add_option("--out", flags->out, "directory; default runs/NAME-tune");
   command->add_option("--methods", flags->methods, "a,b,c; default: those of compare.methods")
       ->delimiter(',');
   command
@@ -69,6 +89,7 @@ void add_tune(CLI::App& app, CommandBody& chosen) {
           "--grid", flags->grid,
           "0.1,0.3,0.7; factors for k-batch; default: the recipe's tune.grid, tune.factors")
       ->delimiter(',');
+  command->add_flag("--resume", flags->resume, "run only the trials that --out does not hold yet");
   command->add_option("--seed", flags->seed, "run.seed of the trials")->capture_default_str();
   command->footer(
       "Example:\n  rubato tune recipes/demo.toml --methods dn-dylu --grid 0.3,0.7 --seed 1000");

@@ -91,6 +91,9 @@ std::vector<std::string> outer_notes(const std::string& name) {
     if ((*stage)->needs().task_base) {
       notes.push_back("keeps the parameters that every outstanding task started from");
     }
+    if ((*stage)->needs().looks_ahead) {
+      notes.push_back("workers start from a point ahead of the parameters");
+    }
     if ((*stage)->needs().delta_norm) notes.push_back("reads the whole delta once more");
   }
   return notes;

@@ -31,16 +31,20 @@ void on_signal(int signal_number) {
   }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  rubato::prepare_process();
+const std::atomic<bool>* watch_interrupts() {
   struct sigaction action = {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  return &g_interrupted;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  rubato::prepare_process();
   const std::vector<std::string> args(argv + 1, argv + argc);
   return rubato::run_program(args,
-                             {std::cout, std::cerr, isatty(STDERR_FILENO) == 1, &g_interrupted});
+                             {std::cout, std::cerr, isatty(STDERR_FILENO) == 1, watch_interrupts});
 }

@@ -1,7 +1,10 @@
 #include "rubato/app/program.h"
 
 #include <algorithm>
+#include <new>
 #include <ostream>
+#include <stdexcept>
+#include <system_error>
 
 #include <CLI/CLI.hpp>
 
@@ -24,6 +27,22 @@ void print_error(std::ostream& err, std::string_view message) {
   std::string line(message);
   std::ranges::replace(line, '\n', ' ');
   err << "rubato: " << line << std::endl;
+}
+
+// What is thrown where memory or threads run out is an error like any other.
+StatusOr<int> run_body(const CommandBody& body, Terminal& terminal) {
+  try {
+    return body(terminal);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(
+        "[memory] got none, want more for this model; take a smaller one or fewer workers");
+  } catch (const std::length_error&) {
+    return absl::ResourceExhaustedError(
+        "[memory] got a size beyond any memory, want a smaller model");
+  } catch (const std::system_error& error) {
+    return absl::ResourceExhaustedError(
+        cat("[system] ", error.what(), "; want threads or memory that the system has"));
+  }
 }
 
 }  // namespace
@@ -62,9 +81,12 @@ int run_program(std::span<const std::string> args, Terminal terminal) {
     print_error(terminal.err, cat("[usage] ", error.what(), "; try rubato --help"));
     return kExitUsage;
   }
-  const StatusOr<int> code = chosen(terminal);
-  terminal.out.flush();
-  if (code.ok()) return *code;
+  const StatusOr<int> code = run_body(chosen, terminal);
+  if (code.ok() && terminal.out.flush()) return *code;
+  if (code.ok()) {
+    print_error(terminal.err, "[output] could not be written, want room behind it; is it full?");
+    return kExitError;
+  }
   print_error(terminal.err,
               std::string_view(code.status().message().data(), code.status().message().size()));
   return kExitError;

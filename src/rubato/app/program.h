@@ -20,10 +20,12 @@ enum ExitCode : int { kExitOk = 0, kExitError = 1, kExitUsage = 2, kExitInterrup
 
 /// What a subcommand may use.
 struct Terminal {
-  std::ostream& out;                               // results
-  std::ostream& err;                               // progress and errors
-  bool interactive = false;                        // err is a terminal that can redraw a line
-  const std::atomic<bool>* interrupted = nullptr;  // set by Ctrl-C; null: never
+  std::ostream& out;         // results
+  std::ostream& err;         // progress and errors
+  bool interactive = false;  // err is a terminal that can redraw a line
+  /// From this call on Ctrl-C raises the flag it returns instead of ending the program, so only
+  /// commands that look at the flag call it; empty: nobody presses Ctrl-C.
+  std::function<const std::atomic<bool>*()> watch_interrupts = {};
 };
 
 /// The chosen subcommand: returns an exit code, or an error that becomes one line on `err`.

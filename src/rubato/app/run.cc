@@ -27,6 +27,7 @@ class Run {
 
   StatusOr<RunResult> execute() {
     began_ = env_.clock();
+    RUBATO_RETURN_IF_ERROR(check_phases_fit());
     if (!env_.directory.empty()) RUBATO_RETURN_IF_ERROR(open_directory());
     if (!recorder_) recorder_.emplace(nullptr, env_.progress);
     theta_.resize(static_cast<size_t>(workload_.layout().size()));
@@ -38,6 +39,18 @@ class Run {
   }
 
  private:
+  // Before anything is allocated or written.
+  Status check_phases_fit() const {
+    if (recipe_.has("pretrain.steps")) {
+      RUBATO_ASSIGN_OR_RETURN(const SimulationConfig config,
+                              pretraining_config(recipe_, env_.threads));
+      RUBATO_RETURN_IF_ERROR(check_memory(config, workload_, env_.available_memory_bytes));
+    }
+    if (recipe_.text("train.mode") == "pretrain-only") return absl::OkStatus();
+    RUBATO_ASSIGN_OR_RETURN(const SimulationConfig config, training_config(recipe_, env_.threads));
+    return check_memory(config, workload_, env_.available_memory_bytes);
+  }
+
   // ---- the run directory
 
   Status open_directory() {
@@ -156,7 +169,6 @@ class Run {
   Status run_phase(const SimulationConfig& config) {
     phase_ = config.phase;
     recorder_->set_phase(phase_);
-    RUBATO_RETURN_IF_ERROR(check_memory(config, workload_, env_.available_memory_bytes));
     RUBATO_ASSIGN_OR_RETURN(simulation_, Simulation::make(config, workload_, theta_, *recorder_));
     if (resumed_) {
       RUBATO_RETURN_IF_ERROR(resumed_->read_theta(workload_.layout(), theta_));
@@ -181,8 +193,8 @@ class Run {
       return absl::OkStatus();
     }
     interrupted_ = *reason == StopReason::kStopped;
-    // Before the first arrival there is nothing that a new start would not find again.
-    return interrupted_ && simulation_->local_steps() > 0 ? save() : absl::OkStatus();
+    // Before the first arrival too: tasks in mid-flight are work that a resumed run keeps.
+    return interrupted_ && simulation_->started() ? save() : absl::OkStatus();
   }
 
   bool ended_early() const { return interrupted_ || !diverged_.empty(); }
@@ -217,6 +229,7 @@ class Run {
     notes.offset = offset;
     notes.wall_ns = wall();
     notes.mark = recorder_->mark();
+    notes.vocabulary = workload_.vocabulary_digest();
     const CheckpointMeta meta{.step = notes_.pretrain_steps + simulation_->local_steps(),
                               .build_id = env_.build_id,
                               .recipe_digest = recipe_.digest(),

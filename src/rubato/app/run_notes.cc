@@ -13,6 +13,7 @@ constexpr const char* kEventsBytes = "events_bytes";
 constexpr const char* kWall = "wall_time_ns";
 constexpr const char* kTrainingBegan = "training_began_ns";
 constexpr const char* kPretrainSteps = "pretrain_steps";
+constexpr const char* kVocabulary = "vocabulary_digest";
 constexpr const char* kMark = "budget_mark";
 
 }  // namespace
@@ -25,6 +26,7 @@ std::map<std::string, std::string> RunNotes::to_map() const {
       {kWall, cat(wall_ns)},
       {kTrainingBegan, cat(training_began_ns)},
       {kPretrainSteps, cat(pretrain_steps)}};
+  if (!vocabulary.empty()) notes[kVocabulary] = vocabulary;
   if (mark) notes[kMark] = mark->to_text();
   return notes;
 }
@@ -53,6 +55,8 @@ StatusOr<RunNotes> RunNotes::from_map(const std::string& who,
     const auto [stop, error] = std::from_chars(it->second.data(), end, *value);
     if (error != std::errc() || stop != end || *value < 0) return bad(name);
   }
+  const auto vocabulary = notes.find(kVocabulary);
+  if (vocabulary != notes.end()) out.vocabulary = vocabulary->second;
   const auto mark = notes.find(kMark);
   if (mark == notes.end()) return out;
   out.mark = BudgetMark::from_text(mark->second);

@@ -17,6 +17,7 @@ struct RunNotes {
   Nanos wall_ns = 0;               // real time of the run so far, all sessions
   Nanos training_began_ns = 0;     // of that, when the training phase began
   int64_t pretrain_steps = 0;      // before the phase; the checkpoint's number counts them
+  std::string vocabulary;          // digest of the tokenizer; "" without text
   std::optional<BudgetMark> mark;  // when the budget was reached before
 
   std::map<std::string, std::string> to_map() const;

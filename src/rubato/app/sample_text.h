@@ -6,7 +6,6 @@
 
 #include "rubato/app/recipe.h"
 #include "rubato/lm/generate.h"
-#include "rubato/store/file_system.h"
 #include "rubato/trainer/trainer.h"
 
 namespace rubato {
@@ -19,7 +18,7 @@ struct TextRequest {
 
 /// The prompt and what parameters `theta` [P] make of it, with the tokenizer of the recipe's data.
 /// InvalidArgument when the workload is no language model.
-StatusOr<std::string> sample_text(FileSystem& files, const Recipe& recipe, const Workload& workload,
+StatusOr<std::string> sample_text(const Recipe& recipe, const Workload& workload,
                                   std::span<const float> theta, const TextRequest& request);
 
 }  // namespace rubato

@@ -58,6 +58,7 @@ Status plan_trials(const Recipe& seeded, const std::string& name, const std::vec
                       .value = value,
                       .factor = method->tuned_by_factor(),
                       .settings = method->tuned_values(seeded, value),
+                      .run = {},
                       .val_loss_nats = {}};
     Recipe recipe = own;
     for (const auto& [key, set_to] : trial.settings) {
@@ -74,40 +75,54 @@ std::string step_text(const TuningTrial& trial) {
   return cat(trial.factor ? "x " : "", trial.value);
 }
 
-}  // namespace
-
-StatusOr<Tuning> tune_methods(const Recipe& base, const std::vector<std::string>& methods,
-                              const std::vector<double>& grid, int64_t seed,
-                              const RunEnvironment& environment,
-                              const std::function<void(const std::string&)>& announce) {
-  if (methods.empty()) {
+StatusOr<std::vector<Recipe>> plan_tuning(const Recipe& base, const TuningPlan& plan,
+                                          Tuning& tuning) {
+  if (plan.methods.empty()) {
     return absl::InvalidArgumentError(
         "[tune] got no method with a step to tune, want at least one; give --methods or "
         "compare.methods, e.g. sync-diloco,dn-dylu");
   }
-  RUBATO_RETURN_IF_ERROR(check_distinct("tune", "--methods", methods));
-  Tuning tuning{.seed = seed, .trials = {}, .interrupted = false};
+  RUBATO_RETURN_IF_ERROR(check_distinct("tune", "--methods", plan.methods));
   std::vector<Recipe> recipes;
-  RUBATO_ASSIGN_OR_RETURN(const Recipe seeded, base.with("run.seed", seed, "--seed"));
-  for (const std::string& name : methods) {
-    RUBATO_RETURN_IF_ERROR(plan_trials(seeded, name, grid, tuning, recipes));
+  RUBATO_ASSIGN_OR_RETURN(const Recipe seeded, base.with("run.seed", plan.seed, "--seed"));
+  for (const std::string& name : plan.methods) {
+    RUBATO_RETURN_IF_ERROR(plan_trials(seeded, name, plan.grid, tuning, recipes));
   }
   RUBATO_RETURN_IF_ERROR(check_sets_have_effect(base, recipes));
+  return recipes;
+}
+
+}  // namespace
+
+StatusOr<Tuning> tune_methods(const Recipe& base, const TuningPlan& plan,
+                              const RunEnvironment& environment,
+                              const std::function<void(const std::string&)>& announce,
+                              const std::function<Status(const Tuning&)>& keep) {
+  Tuning tuning{.seed = plan.seed, .trials = {}, .interrupted = false};
+  RUBATO_ASSIGN_OR_RETURN(const std::vector<Recipe> recipes, plan_tuning(base, plan, tuning));
   WorkloadCache workloads(environment.threads);
   PretrainedByKey pretrained;
   RunEnvironment own = environment;
   own.directory.clear();
   own.pretrained = &pretrained;
-  for (size_t i = 0; i < recipes.size() && !tuning.interrupted; ++i) {
+  for (size_t i = 0; i < recipes.size(); ++i) {
     TuningTrial& trial = tuning.trials[i];
-    announce(cat(trial.method, " ", trial.key, " = ", step_text(trial)));
     RUBATO_ASSIGN_OR_RETURN(const BuiltWorkload* built, workloads.get(recipes[i]));
+    trial.run = cat(recipes[i].digest(), "-", built->data_digest);
+    if (const auto known = plan.known.find(trial.run); known != plan.known.end()) {
+      trial.val_loss_nats = known->second;
+      trial.done = true;
+      continue;
+    }
+    announce(cat(trial.method, " ", trial.key, " = ", step_text(trial)));
     const StatusOr<RunResult> result =
         run_recipe(recipes[i], *built->workload, built->data_digest, own);
     RUBATO_RETURN_IF_ERROR(annotate(result.status(), trial.method));
     tuning.interrupted = result->interrupted;
-    const bool has_loss = !result->interrupted && result->diverged.empty();
-    if (has_loss) trial.val_loss_nats = result->data.summary.val_loss_nats;
+    if (result->interrupted) break;
+    trial.done = true;
+    if (result->diverged.empty()) trial.val_loss_nats = result->data.summary.val_loss_nats;
+    RUBATO_RETURN_IF_ERROR(keep(tuning));
   }
   return tuning;
 }
@@ -143,9 +158,11 @@ Table tuning_table(const Tuning& tuning) {
 nlohmann::ordered_json tuning_json(const Tuning& tuning) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   for (const TuningTrial& trial : tuning.trials) {
+    if (!trial.done) continue;
     nlohmann::ordered_json row = {
         {"method", trial.method}, {"key", trial.key}, {"value", trial.value}};
     for (const auto& [key, value] : trial.settings) row["settings"][key] = value;
+    row["run"] = trial.run;
     row["val_loss_nats"] = nullptr;
     row["val_perplexity"] = nullptr;
     if (trial.val_loss_nats) {
@@ -156,6 +173,24 @@ nlohmann::ordered_json tuning_json(const Tuning& tuning) {
     rows.push_back(std::move(row));
   }
   return {{"seed", tuning.seed}, {"rows", std::move(rows)}};
+}
+
+StatusOr<KnownLosses> known_losses(const std::string& who, std::string_view text) {
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  const auto bad = [&] {
+    return absl::DataLossError(cat("[tune] ", who,
+                                   ": got no sound tuning, want what `rubato tune` "
+                                   "wrote; another --out starts anew"));
+  };
+  if (!json.is_object() || !json.contains("rows") || !json["rows"].is_array()) return bad();
+  KnownLosses known;
+  for (const nlohmann::json& row : json["rows"]) {
+    if (!row.is_object() || !row.contains("run") || !row["run"].is_string()) return bad();
+    const auto loss = row.find("val_loss_nats");
+    if (loss == row.end() || !(loss->is_number() || loss->is_null())) return bad();
+    known[row["run"]] = loss->is_null() ? std::nullopt : std::optional(loss->get<double>());
+  }
+  return known;
 }
 
 }  // namespace rubato

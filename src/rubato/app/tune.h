@@ -4,8 +4,10 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -22,7 +24,19 @@ struct TuningTrial {
   double value = 0;     // of the grid
   bool factor = false;  // the value multiplies what the recipe says
   std::vector<std::pair<std::string, double>> settings;  // what the recipe becomes, by key
-  std::optional<double> val_loss_nats;                   // absent when the run diverged
+  std::string run;    // digests of its recipe and data: what its loss follows from
+  bool done = false;  // false only when the tuning was interrupted before
+  std::optional<double> val_loss_nats;  // absent when the run diverged
+};
+
+/// Losses of trials that are done, by TuningTrial::run; absent for a run that diverged.
+using KnownLosses = std::map<std::string, std::optional<double>>;
+
+struct TuningPlan {
+  std::vector<std::string> methods;
+  std::vector<double> grid;  // empty: the recipe's tune.grid, or tune.factors
+  int64_t seed = 1000;       // run.seed of every trial
+  KnownLosses known = {};    // trials that need not run again
 };
 
 struct Tuning {
@@ -30,7 +44,7 @@ struct Tuning {
   std::vector<TuningTrial> trials;  // by method, then in the order of the grid
   bool interrupted = false;
 
-  /// The best trial of a method; nullptr when all diverged.
+  /// The best trial of a method; nullptr when none has a loss.
   const TuningTrial* best(const std::string& method) const;
   /// The methods tried, in order.
   std::vector<std::string> methods() const;
@@ -38,19 +52,22 @@ struct Tuning {
   bool at_edge(const TuningTrial& trial) const;
 };
 
-/// Runs methods x grid in memory with run.seed = seed; an empty `grid` is the recipe's: tune.grid,
-/// or tune.factors for methods that are tuned by factors. InvalidArgument without a method, for one
-/// that has nothing to tune, and for one that comes twice.
-StatusOr<Tuning> tune_methods(const Recipe& base, const std::vector<std::string>& methods,
-                              const std::vector<double>& grid, int64_t seed,
+/// Runs methods x grid in memory. `announce` is called before each run, `keep` after it with
+/// everything found so far. InvalidArgument without a method, for one that has nothing to tune, and
+/// for one that comes twice; `keep`'s errors.
+StatusOr<Tuning> tune_methods(const Recipe& base, const TuningPlan& plan,
                               const RunEnvironment& environment,
-                              const std::function<void(const std::string&)>& announce);
+                              const std::function<void(const std::string&)>& announce,
+                              const std::function<Status(const Tuning&)>& keep);
 
 /// The recipe with every best value in [methods.NAME].
 StatusOr<Recipe> tuned_recipe(const Recipe& base, const Tuning& tuning);
 
 Table tuning_table(const Tuning& tuning);
-/// {"seed": .., "rows": [{method, key, value, settings, val_loss_nats, val_perplexity, best}, ..]}.
+/// {"seed": .., "rows": [{method, key, value, settings, run, val_loss_nats, val_perplexity, best},
+/// ..]}, a row for each trial that is done.
 nlohmann::ordered_json tuning_json(const Tuning& tuning);
+/// What the text of such an object knows; DataLoss with `who` in front when it is no such object.
+StatusOr<KnownLosses> known_losses(const std::string& who, std::string_view text);
 
 }  // namespace rubato

@@ -36,6 +36,12 @@ StatusOr<Coordinator> Coordinator::make(CoordinatorConfig config, std::unique_pt
     return invalid("schedule_steps", config.schedule_steps, "at least 1");
   if (config.arrivals_per_step < 1)
     return invalid("arrivals_per_step", config.arrivals_per_step, "at least 1");
+  if (gate->group_mode() != GroupMode::kEach && config.arrivals_per_step > 1) {
+    return absl::InvalidArgumentError(
+        cat("[coordinator] got a buffer of ", config.arrivals_per_step,
+            " deltas behind a gate that averages, want a free or grace gate; a round is averaged "
+            "already, so leave the buffer out"));
+  }
   return Coordinator(std::move(config), std::move(gate), std::move(policy), std::move(sampler));
 }
 
@@ -66,8 +72,10 @@ void Coordinator::on(const WorkerJoined& event, Effects& effects) {
   worker.connected = true;
   worker.waiting = true;
   if (event.ns_per_step > 0) worker.recent_ns_per_step = {event.ns_per_step};
-  const bool ramps = started_ && !event.has_state && config_.inner_rewarm_steps > 0;
-  worker.rewarm_done = ramps ? 0 : -1;
+  // One that kept its inner state goes on where it was in its ramp.
+  if (!event.has_state) {
+    worker.rewarm_done = started_ && config_.inner_rewarm_steps > 0 ? 0 : -1;
+  }
   // Under a barrier a newcomer waits for the next round; otherwise it starts unless a window is
   // open.
   if (started_ && !window_opened_ && !(averages() && anyone_out())) dispatch_waiting(effects);
@@ -173,6 +181,7 @@ void Coordinator::accept(const UpdateArrived& event, InFlight flight, Effects& e
     if (!split.rest.empty()) give_back(task, split.rest, task.steps - event.steps_done, TaskId(-1));
   }
   if (event.steps_done == 0) {
+    ++counts_.rejected;
     effects.push_back(Reject{event.worker, task.id, RejectReason::kEmpty});
     return;
   }
@@ -237,11 +246,8 @@ void Coordinator::apply_group(Effects& effects) {
     apply.steps += member.steps;
   }
   apply.closes_group = true;
-  apply.moves_theta = ++held_arrivals_ == config_.arrivals_per_step;
-  if (apply.moves_theta) {
-    held_arrivals_ = 0;
-    ++counts_.version;
-  }
+  apply.moves_theta = true;
+  ++counts_.version;
   group_.clear();
   effects.push_back(std::move(apply));
 }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "rubato/lm/engine.h"
@@ -40,6 +41,7 @@ class LmWorkload final : public Workload {
   /// FailedPrecondition when the dataset has no validation sequence, ResourceExhausted when memory
   /// is short. One evaluation at a time; further callers wait.
   StatusOr<EvalResult> evaluate(std::span<const float> params, int threads) const override;
+  std::string vocabulary_digest() const override { return dataset_->vocabulary_digest(); }
   double flops_per_token() const override;
 
   const ModelConfig& config() const { return config_; }

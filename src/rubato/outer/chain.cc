@@ -109,6 +109,7 @@ OuterChain::OuterChain(std::vector<Stage> stages, const Layout& layout)
     needs_.task_base |= needs.task_base;
     needs_.delta_norm |= needs.delta_norm;
     needs_.single_delta |= needs.single_delta;
+    needs_.looks_ahead |= needs.looks_ahead;
   }
   int64_t job = kJobFloats;  // floats in the job being filled; full, so that the first piece opens
   for (size_t t = 0; t < layout.tensors().size(); ++t) {
@@ -207,6 +208,16 @@ Verdict OuterChain::apply(std::span<const float> delta, std::span<const float> b
     }
   });
   return plans_[reached - 1].hold ? Verdict::kHold : Verdict::kPass;
+}
+
+void OuterChain::dispatch_point(std::span<float> theta, ThreadPool* pool) const {
+  if (!needs_.looks_ahead) return;
+  RUBATO_CHECK(static_cast<int64_t>(theta.size()) == num_params_);
+  for_each_piece(pool, [&](int64_t i) {
+    const auto& [tensor, offset, size] = pieces_[i];
+    Block block{.offset = offset, .size = size, .tensor = tensor, .theta = theta.data() + offset};
+    stages_.back().stage->dispatch_point(block);
+  });
 }
 
 }  // namespace rubato

@@ -48,6 +48,10 @@ class OuterChain {
   Verdict apply(std::span<const float> delta, std::span<const float> base, const UpdateFacts& facts,
                 std::span<float> theta, ThreadPool* pool);
 
+  /// Turns `theta` [P], a copy of the model, into the parameters that workers are dispatched with:
+  /// leaves it as it is unless needs().looks_ahead.
+  void dispatch_point(std::span<float> theta, ThreadPool* pool) const;
+
  private:
   struct Stage {
     std::string name;

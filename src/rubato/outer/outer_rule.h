@@ -40,6 +40,7 @@ struct StageNeeds {
   bool delta_norm = false;    // UpdateFacts.delta_norm: one more reading pass over the delta
   bool single_delta = false;  // facts of one arrival: may not stand behind a buffer, where g is a
                               // mean and the facts are those of its last member
+  bool looks_ahead = false;   // workers are dispatched from dispatch_point(), not from theta
 };
 
 /// Scalars from plan() to apply(); their meaning is the stage's own. A stage converts them to float
@@ -87,6 +88,9 @@ class OuterStage {
   /// block.g at it; or leaves both alone. A terminal rule moves block.theta. Either moves its own
   /// state.
   virtual void apply(Block& block, const StagePlan& plan) = 0;
+  /// For a terminal rule that needs().looks_ahead: moves block.theta, here a copy of the model, to
+  /// where workers start. Only offset, size and theta of the block are set.
+  virtual void dispatch_point(Block& /*block*/) const {}
 };
 
 /// What a stage may know when it is made.

@@ -1,6 +1,6 @@
 // The coordinator's model: theta and the outer chain. It executes Apply effects and publishes
 // immutable versions for dispatch; all that start from one version share one copy. Memory: theta +
-// the chain's planes + one copy per published version that somebody still holds.
+// the chain's planes + one copy per published version that somebody still holds + a group's mean.
 #pragma once
 
 #include <memory>
@@ -31,7 +31,8 @@ class ServerModel {
   /// members is one update.
   void apply(const Apply& effect, std::span<const Delta> deltas);
 
-  /// The current parameters, copied at most once per change of theta.
+  /// What workers start from: the current parameters, or the point that the rule looks ahead to;
+  /// made at most once per change of theta.
   PublishedParams publish();
   std::span<const float> theta() const { return theta_; }
   StageNeeds needs() const { return chain_->needs(); }
@@ -41,6 +42,8 @@ class ServerModel {
   void walk_state(StateWalk& walk) { chain_->walk_state(walk); }
 
  private:
+  void sum_members(const Apply& effect, std::span<const Delta> deltas);
+
   std::vector<float> theta_;
   std::unique_ptr<OuterChain> chain_;
   ThreadPool* pool_;

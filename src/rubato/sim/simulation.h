@@ -101,7 +101,8 @@ class Simulation {
   /// Local steps processed, as recorded: those of the workers that a step stands for.
   int64_t local_steps() const;
   Nanos virtual_time() const { return now_; }
-  const std::optional<EvalResult>& last_eval() const { return last_eval_; }
+  /// Whether anything was dispatched: before, a new start finds everything again.
+  bool started() const { return started_; }
 
   /// Everything but theta and the configuration; only while no run() is under way or from the save
   /// hook.

@@ -171,6 +171,9 @@ void TokenDataset::read_validation(int64_t begin, std::span<int32_t> out) const 
 
 const std::string& TokenDataset::digest() const { return state_->digest; }
 const std::string& TokenDataset::directory() const { return state_->directory; }
+const std::string& TokenDataset::vocabulary_digest() const {
+  return state_->manifest.tokenizer_digest;
+}
 const Tokenizer& TokenDataset::tokenizer() const { return *state_->tokenizer; }
 
 }  // namespace rubato

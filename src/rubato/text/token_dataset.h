@@ -41,6 +41,8 @@ class TokenDataset {
   void read_validation(int64_t begin, std::span<int32_t> out) const;
   /// Digest over tokenizer and shards: what a recipe's data digest is.
   const std::string& digest() const;
+  /// Digest of the tokenizer alone.
+  const std::string& vocabulary_digest() const;
   const std::string& directory() const;
   /// The vocabulary that the tokens are of.
   const Tokenizer& tokenizer() const;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "rubato/base/ids.h"
@@ -64,6 +65,9 @@ class Workload {
   virtual StatusOr<std::unique_ptr<Trainer>> make_trainer(int64_t max_batch, int threads) const = 0;
   /// The mean loss over the fixed validation set; the same bits for every `threads`.
   virtual StatusOr<EvalResult> evaluate(std::span<const float> params, int threads) const = 0;
+  /// Digest of what turns text into this workload's tokens; "" where there is no text. Parameters
+  /// mean nothing under another one.
+  virtual std::string vocabulary_digest() const { return ""; }
   /// Floating-point operations of one token's forward and backward pass; 0 where nobody counts.
   virtual double flops_per_token() const { return 0; }
 };

@@ -1,5 +1,6 @@
 // The recipes that come with the project: each parses, every method runs under each as far as the
 // configuration, and the tiny ones train twice to the same bits.
+#include <algorithm>
 #include <filesystem>
 #include <sstream>
 
@@ -95,10 +96,53 @@ TEST(Recipes, TinyLanguageModelFromTextToSample) {
                "--methods", "pretrained,dn-dylu", "--out", directory + "/compare", "--json"});
   EXPECT_NE(compared.find("\ndn-dylu writes:\n  "), std::string::npos) << compared;
   EXPECT_NE(compared.find(cat("rubato sample ", directory, "/compare/dn-dylu")), std::string::npos);
+  // A run that only took over a pretraining has no checkpoint: the one before it speaks.
+  const std::string turned =
+      program({"compare", source + "/recipes/tiny-lm.toml", "--set", "data.directory=" + data,
+               "--methods", "dn-dylu,pretrained", "--out", directory + "/turned"});
+  EXPECT_NE(turned.find("\ndn-dylu writes:\n  "), std::string::npos) << turned;
+  EXPECT_EQ(turned.find("sample " + directory + "/turned/pretrained"), std::string::npos);
   const size_t last_line = compared.rfind('\n', compared.size() - 2) + 1;
   EXPECT_EQ(compared.substr(last_line, 9), "{\"rows\":[");
   EXPECT_NE(program({"report", directory + "/run-1", directory + "/run-3"}).find("report: "),
             std::string::npos);
+}
+
+// A model is worth nothing under another tokenizer, even one of the same size.
+TEST(Recipes, AModelIsMeasuredWithItsOwnTokenizerOnly) {
+  const TemporaryDirectory temporary;
+  const std::string& directory = temporary.path();
+  const std::string source = RUBATO_SOURCE_DIR;
+  std::string errors;
+  const auto program = [&errors](std::vector<std::string> args, int want) {
+    std::ostringstream out, err;
+    EXPECT_EQ(run_program(args, {out, err}), want) << err.str();
+    errors = err.str();
+    return out.str();
+  };
+  const auto prepare = [&](const std::string& text, const std::string& name) {
+    program({"prepare", source + text, "--out", directory + name, "--vocab", "400"}, kExitOk);
+  };
+  prepare("/src/rubato/app", "/code");
+  prepare("/docs", "/prose");
+  const std::string out = directory + "/run";
+  program(
+      {"train", source + "/recipes/tiny-lm.toml", "--set", "data.directory=" + directory + "/code",
+       "--set", "train.budget_local_steps=20", "--out", out},
+      kExitOk);
+  const std::string same = program({"eval", out}, kExitOk);
+  for (const char* command : {"eval", "sample"}) {
+    program({command, out, "--set", "data.directory=" + directory + "/prose"}, kExitError);
+    EXPECT_NE(errors.find("got a model trained with tokenizer "), std::string::npos) << errors;
+    EXPECT_EQ(std::ranges::count(errors, '\n'), 1);
+  }
+  // A file of one's own, with the model's tokenizer.
+  const std::string file = program({"eval", out, "--text", source + "/docs/formats.md"}, kExitOk);
+  EXPECT_NE(file.find("bits/byte"), std::string::npos) << file;
+  EXPECT_NE(file, same);
+  program({"eval", out, "--text", directory + "/run/checkpoints"}, kExitError);
+  program({"eval", out, "--text", directory + "/code/tokenizer.model"}, kExitError);
+  EXPECT_NE(errors.find("tokenizer.model: got no UTF-8 at byte "), std::string::npos) << errors;
 }
 
 }  // namespace

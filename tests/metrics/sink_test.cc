@@ -145,21 +145,5 @@ TEST(JsonlSink, NotedOffsetSurvivesAPowerCut) {
   EXPECT_EQ(*text, to_line(update(1)) + "\n");
 }
 
-TEST(TeeSink, HandsEverythingToAll) {
-  MemorySink a, b;
-  TeeSink tee({&a, &b});
-  tee.on_update(update(4));
-  tee.on_eval(eval(1));
-  tee.on_span({});
-  tee.on_event({0, "x"});
-  ASSERT_TRUE(tee.flush().ok());
-  for (const RecordLog* log : {&a.log(), &b.log()}) {
-    EXPECT_EQ(log->updates.at(0).task, TaskId(4));
-    EXPECT_EQ(log->evals.size(), 1u);
-    EXPECT_EQ(log->spans.size(), 1u);
-    EXPECT_EQ(log->events.size(), 1u);
-  }
-}
-
 }  // namespace
 }  // namespace rubato

@@ -8,7 +8,7 @@
 namespace rubato {
 namespace {
 
-constexpr const char* kVersion = "0.1.0";
+constexpr const char* kVersion = RUBATO_VERSION;  // of CMakeLists.txt
 constexpr size_t kDigits = 12;
 
 }  // namespace

@@ -81,13 +81,9 @@ std::vector<std::string> outer_notes(const std::string& name) {
     if (!options.ok()) continue;
     const auto stage = entry->make(*options, kContext);
     if (!stage.ok()) continue;
-    StateImage image;
-    StateSaver saver(image);
-    (*stage)->walk_state(saver);
-    const auto planes = std::ranges::count_if(image, [&](const auto& part) {
-      return part.second.size() == kContext.num_params * sizeof(float);
-    });
-    notes.push_back(cat("memory: ", planes, " floats per parameter"));
+    PlaneFloatCounter counter;
+    (*stage)->walk_state(counter);
+    notes.push_back(cat("memory: ", counter.floats / kContext.num_params, " floats per parameter"));
     if ((*stage)->needs().task_base) {
       notes.push_back("keeps the parameters that every outstanding task started from");
     }

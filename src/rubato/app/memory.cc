@@ -7,18 +7,6 @@
 namespace rubato {
 namespace {
 
-// Counts the floats of planes without copying them.
-class PlaneCounter final : public StateWalk {
- public:
-  void plane(std::string_view, std::span<float> values) override {
-    floats += static_cast<int64_t>(values.size());
-  }
-  void counter(std::string_view, int64_t&) override {}
-  void scalar(std::string_view, double&) override {}
-  void record(std::string_view, std::string&) override {}
-  int64_t floats = 0;
-};
-
 // Planes per parameter, asked of the same chain over a tiny model.
 StatusOr<int64_t> chain_planes(const SimulationConfig& config) {
   constexpr int64_t kParams = 16;
@@ -27,7 +15,7 @@ StatusOr<int64_t> chain_planes(const SimulationConfig& config) {
   RUBATO_ASSIGN_OR_RETURN(
       auto chain, OuterChain::make(config.chain, layout,
                                    {.num_workers = config.num_workers, .num_params = kParams}));
-  PlaneCounter counter;
+  PlaneFloatCounter counter;
   chain->walk_state(counter);
   return counter.floats / kParams;
 }

@@ -43,6 +43,18 @@ class PrefixedWalk final : public StateWalk {
   std::string prefix_;
 };
 
+/// Counts the floats of an object's planes; copies nothing.
+class PlaneFloatCounter final : public StateWalk {
+ public:
+  void plane(std::string_view, std::span<float> values) override {
+    floats += static_cast<int64_t>(values.size());
+  }
+  void counter(std::string_view, int64_t&) override {}
+  void scalar(std::string_view, double&) override {}
+  void record(std::string_view, std::string&) override {}
+  int64_t floats = 0;
+};
+
 /// Everything a walk meets, by name, as bytes; names must be unique within one walk.
 using StateImage = std::map<std::string, std::string, std::less<>>;
 

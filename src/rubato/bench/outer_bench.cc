@@ -103,31 +103,17 @@ RUBATO_MULTIVERSION bool run_pass(int key, const Arrays& arrays, int64_t begin, 
 }
 #undef RUBATO_PASS
 
-class PlaneCounter final : public StateWalk {
- public:
-  explicit PlaneCounter(int64_t num_params) : num_params_(num_params) {}
-  void plane(std::string_view, std::span<float> values) override {
-    planes += static_cast<int64_t>(values.size()) == num_params_ ? 1 : 0;
-  }
-  void counter(std::string_view, int64_t&) override {}
-  void scalar(std::string_view, double&) override {}
-  void record(std::string_view, std::string&) override {}
-  int planes = 0;
-
- private:
-  int64_t num_params_;
-};
-
 // What an update must touch: delta, theta, every plane; a base and a pass for the norm on demand.
 StatusOr<std::vector<Streams>> streams_of(const ChainSpec& spec) {
   Layout layout;
   layout.add("probe", {1}, TensorRole::kMatrix);
   RUBATO_ASSIGN_OR_RETURN(auto chain, OuterChain::make(spec, layout, {kWorkers, 1}));
-  PlaneCounter counter(1);
+  PlaneFloatCounter counter;  // of a model of one parameter: its planes
   chain->walk_state(counter);
   std::vector<Streams> passes;
   if (chain->needs().delta_norm) passes.push_back({.reads = 1});
-  passes.push_back({.reads = chain->needs().task_base ? 2 : 1, .read_writes = 1 + counter.planes});
+  passes.push_back({.reads = chain->needs().task_base ? 2 : 1,
+                    .read_writes = 1 + static_cast<int>(counter.floats)});
   return passes;
 }
 

@@ -10,28 +10,6 @@ constexpr size_t kBufferBytes = 256 << 10;
 
 }  // namespace
 
-void TeeSink::on_update(const UpdateRecord& record) {
-  for (MetricsSink* sink : sinks_) sink->on_update(record);
-}
-
-void TeeSink::on_eval(const EvalRecord& record) {
-  for (MetricsSink* sink : sinks_) sink->on_eval(record);
-}
-
-void TeeSink::on_span(const TaskSpan& span) {
-  for (MetricsSink* sink : sinks_) sink->on_span(span);
-}
-
-void TeeSink::on_event(const EventRecord& event) {
-  for (MetricsSink* sink : sinks_) sink->on_event(event);
-}
-
-Status TeeSink::flush() {
-  Status first;
-  for (MetricsSink* sink : sinks_) first.Update(sink->flush());
-  return first;
-}
-
 StatusOr<JsonlSink> JsonlSink::open(FileSystem& files, const std::string& run_directory) {
   JsonlSink sink(files);
   RUBATO_RETURN_IF_ERROR(sink.open_stream(sink.metrics_, metrics_path(run_directory)));

@@ -40,21 +40,6 @@ class MemorySink final : public MetricsSink {
   RecordLog log_;
 };
 
-/// Hands every record to several sinks, in order; does not own them.
-class TeeSink final : public MetricsSink {
- public:
-  explicit TeeSink(std::vector<MetricsSink*> sinks) : sinks_(std::move(sinks)) {}
-  void on_update(const UpdateRecord& record) override;
-  void on_eval(const EvalRecord& record) override;
-  void on_span(const TaskSpan& span) override;
-  void on_event(const EventRecord& event) override;
-  /// Flushes all; the first error.
-  Status flush() override;
-
- private:
-  std::vector<MetricsSink*> sinks_;
-};
-
 /// Lengths of the two files; a checkpoint notes them.
 struct JsonlOffset {
   int64_t metrics_bytes = 0;

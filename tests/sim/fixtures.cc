@@ -1,5 +1,7 @@
 #include "tests/sim/fixtures.h"
 
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 namespace rubato {
@@ -59,6 +61,16 @@ SimRun run_to_end(const SimulationConfig& config, const Workload& workload) {
   EXPECT_TRUE(reason.ok()) << reason.status();
   return {std::vector<float>((*sim)->theta().begin(), (*sim)->theta().end()), sink.log(),
           (*sim)->counts()};
+}
+
+double relative_distance(const std::vector<float>& a, const std::vector<float>& b) {
+  RUBATO_CHECK(a.size() == b.size());
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
+    size += std::pow(static_cast<double>(b[i]), 2);
+  }
+  return std::sqrt(difference / size);
 }
 
 }  // namespace rubato

@@ -30,4 +30,7 @@ struct SimRun {
 /// Runs to the end from the workload's initial parameters; fails the test on an error.
 SimRun run_to_end(const SimulationConfig& config, const Workload& workload);
 
+/// |a - b| / |b|.
+double relative_distance(const std::vector<float>& a, const std::vector<float>& b);
+
 }  // namespace rubato

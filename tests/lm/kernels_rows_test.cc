@@ -112,8 +112,8 @@ TEST_P(KernelRows, ExponentialsOfRowsWithStride) {
     auto tile = normals(2 * stride, 1);
     for (float& value : tile) value *= 30;
     const auto before = tile;
-    std::vector<float> max(2), sum(2);
-    exp_rows(2, cols, stride, tile.data(), max.data(), sum.data());
+    std::vector<float> max(2, -INFINITY), rescale(2), sum(2);
+    exp_rows(2, cols, stride, tile.data(), max.data(), rescale.data(), sum.data());
     for (int64_t r = 0; r < 2; ++r) {
       double want_max = at(before, r * stride), want_sum = 0;
       for (int64_t i = 0; i < cols; ++i) want_max = std::max(want_max, at(before, r * stride + i));
@@ -125,6 +125,7 @@ TEST_P(KernelRows, ExponentialsOfRowsWithStride) {
         want_sum += want;
       }
       EXPECT_EQ(max[r], static_cast<float>(want_max));
+      EXPECT_EQ(rescale[r], 0.0f) << "there was nothing before";
       EXPECT_NEAR(sum[r], want_sum, 1e-5 * want_sum);
       for (int64_t i = cols; i < stride; ++i)
         EXPECT_EQ(tile[r * stride + i], before[r * stride + i]);
@@ -132,11 +133,27 @@ TEST_P(KernelRows, ExponentialsOfRowsWithStride) {
   }
 }
 
+TEST_P(KernelRows, AShiftRisesOnlyForARowFarAboveIt) {
+  for (const float above : {-50.0f, 0.0f, 31.0f, 33.0f, 200.0f}) {
+    std::vector<float> tile(20, above - 1);
+    tile[13] = above;
+    float shift = 5, rescale = 0, sum = 0;
+    for (float& value : tile) value += 5;
+    exp_rows(1, 20, 20, tile.data(), &shift, &rescale, &sum);
+    const bool rises = above > kShiftHeadroom;
+    EXPECT_EQ(shift, rises ? above + 5 : 5) << above;
+    EXPECT_NEAR(rescale, rises ? std::exp(-static_cast<double>(above)) : 1.0, 1e-20) << above;
+    const double top = std::exp(static_cast<double>(rises ? 0 : above));
+    EXPECT_NEAR(tile[13], top, 1e-6 * top) << above;
+    EXPECT_NEAR(sum, top * (1 + 19 * std::exp(-1.0)), 2e-6 * 8 * top) << above;
+  }
+}
+
 TEST_P(KernelRows, ExponentialsKeepNotANumber) {
   std::vector<float> tile(40, 1.0f);
   tile[20] = NAN;
-  float max = 0, sum = 0;
-  exp_rows(1, 40, 40, tile.data(), &max, &sum);
+  float shift = -INFINITY, rescale = 0, sum = 0;
+  exp_rows(1, 40, 40, tile.data(), &shift, &rescale, &sum);
   EXPECT_TRUE(std::isnan(sum));
 }
 
@@ -146,7 +163,7 @@ TEST_P(KernelRows, GatherScatterScaleAndSums) {
   const std::vector<int32_t> ids = {4, 0, 4};
   std::vector<float> out(3 * width), added = table;
   gather_rows(3, width, table.data(), ids.data(), out.data());
-  scatter_add_rows(3, width, values.data(), ids.data(), added.data());
+  scatter_add_rows(3, width, 1.0f, values.data(), ids.data(), added.data());
   for (int64_t i = 0; i < width; ++i) {
     EXPECT_EQ(out[i], table[4 * width + i]);
     EXPECT_EQ(out[width + i], table[i]);
@@ -154,10 +171,22 @@ TEST_P(KernelRows, GatherScatterScaleAndSums) {
     EXPECT_EQ(added[4 * width + i], table[4 * width + i] + values[i] + values[2 * width + i]);
     EXPECT_EQ(added[2 * width + i], table[2 * width + i]);
   }
+  std::vector<float> gathered = values, taken = table;
+  gather_add_rows(3, width, -2.0f, table.data(), ids.data(), gathered.data());
+  scatter_add_rows(3, width, -2.0f, values.data(), ids.data(), taken.data());
+  for (int64_t i = 0; i < width; ++i) {
+    EXPECT_FLOAT_EQ(gathered[i], values[i] - 2 * table[4 * width + i]);
+    EXPECT_FLOAT_EQ(gathered[width + i], values[width + i] - 2 * table[i]);
+    EXPECT_FLOAT_EQ(taken[i], table[i] - 2 * values[width + i]);
+    EXPECT_EQ(taken[3 * width + i], table[3 * width + i]);
+  }
   const std::vector<float> factor = {2.0f, -1.0f, 0.5f};
-  scale_rows(3, width - 1, width, factor.data(), out.data());
+  std::vector<float> scaled(3 * width, 7.0f);
+  scale_rows(3, width, factor.data(), out.data(), scaled.data());
+  EXPECT_EQ(scaled[2 * width + 5], 0.5f * table[4 * width + 5]);
+  scale_rows(3, width, factor.data(), out.data(), out.data());
   EXPECT_EQ(out[width + 3], -table[3]);
-  EXPECT_EQ(out[width - 1], table[4 * width + width - 1]) << "beyond the columns";
+  EXPECT_EQ(out, scaled) << "in place too";
   double squares = 0;
   for (int64_t i = 0; i < 5 * width; ++i) squares += at(table, i) * at(table, i);
   EXPECT_NEAR(sum_of_squares(5 * width, table.data()), squares, 1e-5 * squares);

@@ -2,7 +2,8 @@
 // the baseline; the loader picks the best one the processor has. So hot elementwise loops are wide
 // without flags for the whole program. The bits are the same in all of them: contraction is off
 // (cmake/flags.cmake), and division and square root are correctly rounded at every width. Loops
-// with sums are another matter: they need a fixed order of their own.
+// with sums are another matter: they need a fixed order of their own. Clang gives the choice of a
+// function external linkage even in an unnamed namespace: no two may share name and parameters.
 //
 // Off under sanitizers, whose runtime is not up yet when the loader resolves the choice, and on
 // other processors.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "rubato/lm/gemm.h"
 #include "rubato/lm/kernels/rows.h"
@@ -29,18 +30,19 @@ CrossEntropy::CrossEntropy(int64_t rows, int64_t width, int64_t vocab, bool back
       backward_(backward) {
   const int64_t held = backward ? tiles_ : 1;
   values_ = carver.take<float>(held * chunk_rows_ * tile_stride_);
-  tile_max_ = carver.take<float>(held * chunk_rows_);
-  row_max_ = carver.take<float>(chunk_rows_);
+  shift_ = carver.take<float>(chunk_rows_);
+  rescale_ = carver.take<float>(chunk_rows_);
   row_sum_ = carver.take<double>(chunk_rows_);
   tile_sum_ = carver.take<float>(chunk_rows_);
   target_ = carver.take<float>(chunk_rows_);
+  if (!backward) return;
   factor_ = carver.take<float>(chunk_rows_);
+  scaled_x_ = carver.take<float>(chunk_rows_ * width);
 }
 
 CrossEntropy::Tile CrossEntropy::tile(int64_t index) const {
   const int64_t place = backward_ ? index : 0, begin = index * kTileColumns;
   return {.values = values_ + place * chunk_rows_ * tile_stride_,
-          .max = tile_max_ + place * chunk_rows_,
           .begin = begin,
           .count = std::min(kTileColumns, vocab_ - begin)};
 }
@@ -67,8 +69,20 @@ double CrossEntropy::loss_and_gradient(int64_t rows, const float* x, const float
   return total;
 }
 
+void CrossEntropy::scale_earlier_tiles(int64_t row, int64_t tiles, float factor) {
+  row_sum_[row] *= static_cast<double>(factor);
+  if (!backward_) return;  // they are gone already
+  for (int64_t index = 0; index < tiles; ++index) {
+    const Tile t = tile(index);
+    float* values = t.values + row * tile_stride_;
+    kernels::scale_rows(1, t.count, &factor, values, values);
+  }
+}
+
 double CrossEntropy::forward_chunk(int64_t rows, const float* x, const float* weight,
                                    const int32_t* targets) {
+  std::fill_n(shift_, rows, -std::numeric_limits<float>::infinity());
+  std::fill_n(row_sum_, rows, 0.0);
   for (int64_t index = 0; index < tiles_; ++index) {
     const Tile t = tile(index);
     gemm_nt(rows, t.count, width_, x, width_, weight + t.begin * width_, width_, 0.0f, t.values,
@@ -77,24 +91,16 @@ double CrossEntropy::forward_chunk(int64_t rows, const float* x, const float* we
       const int64_t column = targets[r] - t.begin;
       if (column >= 0 && column < t.count) target_[r] = t.values[r * tile_stride_ + column];
     }
-    kernels::exp_rows(rows, t.count, tile_stride_, t.values, t.max, tile_sum_);
+    kernels::exp_rows(rows, t.count, tile_stride_, t.values, shift_, rescale_, tile_sum_);
     for (int64_t r = 0; r < rows; ++r) {
-      const double sum = tile_sum_[r], max = t.max[r];
-      if (index == 0) {
-        row_max_[r] = t.max[r];
-        row_sum_[r] = sum;
-      } else if (t.max[r] > row_max_[r]) {
-        row_sum_[r] = row_sum_[r] * std::exp(static_cast<double>(row_max_[r]) - max) + sum;
-        row_max_[r] = t.max[r];
-      } else {
-        row_sum_[r] += sum * std::exp(max - static_cast<double>(row_max_[r]));
-      }
+      if (index > 0 && rescale_[r] != 1.0f) scale_earlier_tiles(r, index, rescale_[r]);
+      row_sum_[r] += static_cast<double>(tile_sum_[r]);
     }
   }
   double total = 0;
   for (int64_t r = 0; r < rows; ++r) {
     total +=
-        static_cast<double>(row_max_[r]) + std::log(row_sum_[r]) - static_cast<double>(target_[r]);
+        static_cast<double>(shift_[r]) + std::log(row_sum_[r]) - static_cast<double>(target_[r]);
   }
   return total;
 }
@@ -102,23 +108,19 @@ double CrossEntropy::forward_chunk(int64_t rows, const float* x, const float* we
 void CrossEntropy::backward_chunk(int64_t rows, const float* x, const float* weight,
                                   const int32_t* targets, float scale, bool first, float* dx,
                                   float* dweight) {
+  for (int64_t r = 0; r < rows; ++r)
+    factor_[r] = static_cast<float>(static_cast<double>(scale) / row_sum_[r]);
+  kernels::scale_rows(rows, width_, factor_, x, scaled_x_);
   for (int64_t index = 0; index < tiles_; ++index) {
     const Tile t = tile(index);
-    // exp(logit - tile max) to scale * probability, then minus scale at the target.
-    for (int64_t r = 0; r < rows; ++r) {
-      const double shift = static_cast<double>(t.max[r]) - static_cast<double>(row_max_[r]);
-      factor_[r] = static_cast<float>(static_cast<double>(scale) * std::exp(shift) / row_sum_[r]);
-    }
-    kernels::scale_rows(rows, t.count, tile_stride_, factor_, t.values);
-    for (int64_t r = 0; r < rows; ++r) {
-      const int64_t column = targets[r] - t.begin;
-      if (column >= 0 && column < t.count) t.values[r * tile_stride_ + column] -= scale;
-    }
     gemm_nn(rows, width_, t.count, t.values, tile_stride_, weight + t.begin * width_, width_,
             index == 0 ? 0.0f : 1.0f, dx, width_);
-    gemm_tn(t.count, width_, rows, t.values, tile_stride_, x, width_, first ? 0.0f : 1.0f,
+    gemm_tn(t.count, width_, rows, t.values, tile_stride_, scaled_x_, width_, first ? 0.0f : 1.0f,
             dweight + t.begin * width_, width_);
   }
+  kernels::scale_rows(rows, width_, factor_, dx, dx);
+  kernels::gather_add_rows(rows, width_, -scale, weight, targets, dx);
+  kernels::scatter_add_rows(rows, width_, -scale, x, targets, dweight);
 }
 
 }  // namespace rubato

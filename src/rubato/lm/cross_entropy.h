@@ -1,7 +1,11 @@
 // The head and its loss. Logits exist once, in tiles split by vocabulary, for a bounded chunk of
-// rows at a time: each tile keeps exp(logit - tile's row max) and folds into the rows' running
-// maximum and sum; when all tiles of a chunk are there, they become the gradient in place.
-//   loss = sum_r (log sum_v exp(x_r . w_v) - x_r . w_target(r))
+// rows at a time. All tiles of a row hold E = exp(logit - shift) with one shift a row, so the
+// probabilities E / sum need no pass over the logits of their own: the two products of the backward
+// pass read E, and the row's factor f = scale / sum goes to what is only D wide.
+//   loss = sum_r (shift + log sum_v E_rv - x_r . w_target(r))
+//   dx   = f * (E W) - scale * w_target          dW = E^T (f * x), minus scale * x at the target
+// The shift is the first tile's row maximum. It rises only when a later logit stands so far above
+// it that E could overflow; then the row's earlier tiles are scaled down once.
 // Legend: R rows of a chunk, D width, V vocabulary.
 #pragma once
 
@@ -27,11 +31,11 @@ class CrossEntropy {
  private:
   struct Tile {
     float* values;  // (R, tile_stride_)
-    float* max;     // [R]
     int64_t begin;  // first vocabulary entry
     int64_t count;
   };
   Tile tile(int64_t index) const;
+  void scale_earlier_tiles(int64_t row, int64_t tiles, float factor);
   double forward_chunk(int64_t rows, const float* x, const float* weight, const int32_t* targets);
   void backward_chunk(int64_t rows, const float* x, const float* weight, const int32_t* targets,
                       float scale, bool first, float* dx, float* dweight);
@@ -42,12 +46,13 @@ class CrossEntropy {
   int64_t tiles_;
   bool backward_;
   float* values_;    // (tiles, R, tile_stride_), or one tile
-  float* tile_max_;  // (tiles, R), or one tile
-  float* row_max_;   // [R] over the tiles so far
-  double* row_sum_;  // [R] of exp(logit - row_max)
+  float* shift_;     // [R]
+  float* rescale_;   // [R] what a rising shift leaves of the earlier tiles; 1 where it stayed
+  double* row_sum_;  // [R] of E over the tiles so far
   float* tile_sum_;  // [R]
   float* target_;    // [R] the target's logit
-  float* factor_;    // [R]
+  float* factor_ = nullptr;    // [R] f
+  float* scaled_x_ = nullptr;  // (R, D) f * x
 };
 
 }  // namespace rubato

@@ -97,7 +97,7 @@ double Decoder::loss_and_gradient(const float* params, std::span<const int32_t> 
                              gradient + offsets_->final_norm);
   for (int64_t i = config_.layers - 1; i >= 0; --i)
     backward_layer(params, offsets_->layers[i], rows, layers_[i], first, gradient);
-  kernels::scatter_add_rows(rows, d, dx_, inputs_, gradient + offsets_->embedding);
+  kernels::scatter_add_rows(rows, d, 1.0f, dx_, inputs_, gradient + offsets_->embedding);
   return loss;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "rubato/base/flat_ops.h"
@@ -78,8 +79,8 @@ void IncrementalDecoder::attend(int64_t layer) {
       const float* k = keys + t * kv_width_ + at;
       scores_[t] = scale * std::inner_product(q, q + e, k, 0.0f);
     }
-    float max = 0, sum = 0;
-    kernels::exp_rows(1, seen, seen, scores_.data(), &max, &sum);
+    float shift = -std::numeric_limits<float>::infinity(), rescale = 0, sum = 0;
+    kernels::exp_rows(1, seen, seen, scores_.data(), &shift, &rescale, &sum);
     float* out = mixed_.data() + h * e;
     std::fill_n(out, e, 0.0f);
     for (int64_t t = 0; t < seen; ++t) {

@@ -20,8 +20,9 @@ struct Factors {
   float eps;
 };
 
-RUBATO_MULTIVERSION void step(float* __restrict theta, float* __restrict m, float* __restrict v,
-                              const float* __restrict g, int64_t n, const Factors f) {
+RUBATO_MULTIVERSION void adam_step(float* __restrict theta, float* __restrict m,
+                                   float* __restrict v, const float* __restrict g, int64_t n,
+                                   const Factors f) {
   for (int64_t i = 0; i < n; ++i) {
     m[i] = f.beta1 * m[i] + f.rest1 * g[i];
     v[i] = f.beta2 * v[i] + f.rest2 * (g[i] * g[i]);
@@ -53,8 +54,8 @@ class Adam final : public OuterStage {
                           static_cast<float>(beta2_), static_cast<float>(1 - beta2_),
                           static_cast<float>(plan.a), static_cast<float>(plan.b),
                           static_cast<float>(eps_)};
-    step(block.theta, m_.data() + block.offset, v_.data() + block.offset, block.g, block.size,
-         factors);
+    adam_step(block.theta, m_.data() + block.offset, v_.data() + block.offset, block.g, block.size,
+              factors);
   }
 
  private:

@@ -27,9 +27,9 @@ inline __attribute__((always_inline)) void between(float* __restrict theta, floa
 }
 
 // spread = c*beta; with c = 0 the momentum plane is not even read.
-RUBATO_MULTIVERSION void step(float* __restrict theta, float* __restrict sum,
-                              const float* __restrict m, const float* __restrict g, int64_t n,
-                              bool first, float lr, float inverse_n, float spread) {
+RUBATO_MULTIVERSION void held_step(float* __restrict theta, float* __restrict sum,
+                                   const float* __restrict m, const float* __restrict g, int64_t n,
+                                   bool first, float lr, float inverse_n, float spread) {
   if (first && spread == 0) return between<true, false>(theta, sum, m, g, n, lr, inverse_n, spread);
   if (first) return between<true, true>(theta, sum, m, g, n, lr, inverse_n, spread);
   if (spread == 0) return between<false, false>(theta, sum, m, g, n, lr, inverse_n, spread);
@@ -87,7 +87,7 @@ class DelayedNesterov final : public OuterStage {
     if (plan.a == static_cast<double>(period_ - 1)) {
       milestone(block.theta, m, sum, block.g, block.size, lr, beta, inverse_n, spread);
     } else {
-      step(block.theta, sum, m, block.g, block.size, plan.a == 0, lr, inverse_n, spread);
+      held_step(block.theta, sum, m, block.g, block.size, plan.a == 0, lr, inverse_n, spread);
     }
   }
 

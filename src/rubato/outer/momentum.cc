@@ -11,8 +11,8 @@
 namespace rubato {
 namespace {
 
-RUBATO_MULTIVERSION void step(float* __restrict theta, float* __restrict m,
-                              const float* __restrict g, int64_t n, float lr, float beta) {
+RUBATO_MULTIVERSION void momentum_step(float* __restrict theta, float* __restrict m,
+                                       const float* __restrict g, int64_t n, float lr, float beta) {
   for (int64_t i = 0; i < n; ++i) {
     m[i] = beta * m[i] + g[i];
     theta[i] -= lr * m[i];
@@ -26,8 +26,8 @@ class Momentum final : public OuterStage {
   void walk_state(StateWalk& walk) override { walk.plane("m", m_); }
   StagePlan plan(const UpdateFacts&) override { return {.a = lr_, .b = beta_}; }
   void apply(Block& block, const StagePlan& plan) override {
-    step(block.theta, m_.data() + block.offset, block.g, block.size, static_cast<float>(plan.a),
-         static_cast<float>(plan.b));
+    momentum_step(block.theta, m_.data() + block.offset, block.g, block.size,
+                  static_cast<float>(plan.a), static_cast<float>(plan.b));
   }
 
  private:

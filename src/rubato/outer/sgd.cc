@@ -9,8 +9,8 @@
 namespace rubato {
 namespace {
 
-RUBATO_MULTIVERSION void step(float* __restrict theta, const float* __restrict g, int64_t n,
-                              float lr) {
+RUBATO_MULTIVERSION void sgd_step(float* __restrict theta, const float* __restrict g, int64_t n,
+                                  float lr) {
   for (int64_t i = 0; i < n; ++i) theta[i] -= lr * g[i];
 }
 
@@ -19,7 +19,7 @@ class Sgd final : public OuterStage {
   explicit Sgd(double lr) : lr_(lr) {}
   StagePlan plan(const UpdateFacts&) override { return {.a = lr_}; }
   void apply(Block& block, const StagePlan& plan) override {
-    step(block.theta, block.g, block.size, static_cast<float>(plan.a));
+    sgd_step(block.theta, block.g, block.size, static_cast<float>(plan.a));
   }
 
  private:

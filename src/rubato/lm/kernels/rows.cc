@@ -14,15 +14,23 @@
 HWY_BEFORE_NAMESPACE();
 namespace rubato::kernels::HWY_NAMESPACE {
 
-void scatter_add_impl(int64_t rows, int64_t width, const float* values, const int32_t* ids,
-                      float* table) {
-  for (int64_t r = 0; r < rows; ++r) {
-    const float* from = values + r * width;
-    float* to = table + ids[r] * width;
-    map(width, [&](auto d, int64_t i) HWY_ATTR {
-      hn::StoreU(hn::Add(hn::LoadU(d, to + i), hn::LoadU(d, from + i)), d, to + i);
-    });
-  }
+HWY_INLINE void add_scaled_row(int64_t width, float scale, const float* from, float* to) {
+  map(width, [&](auto d, int64_t i) HWY_ATTR {
+    hn::StoreU(hn::MulAdd(hn::Set(d, scale), hn::LoadU(d, from + i), hn::LoadU(d, to + i)), d,
+               to + i);
+  });
+}
+
+void scatter_add_impl(int64_t rows, int64_t width, float scale, const float* values,
+                      const int32_t* ids, float* table) {
+  for (int64_t r = 0; r < rows; ++r)
+    add_scaled_row(width, scale, values + r * width, table + ids[r] * width);
+}
+
+void gather_add_impl(int64_t rows, int64_t width, float scale, const float* table,
+                     const int32_t* ids, float* out) {
+  for (int64_t r = 0; r < rows; ++r)
+    add_scaled_row(width, scale, table + ids[r] * width, out + r * width);
 }
 
 void rms_norm_forward_impl(int64_t rows, int64_t width, float eps, const float* x,
@@ -86,23 +94,28 @@ void swiglu_backward_impl(int64_t rows, int64_t ffn, const float* dout, float* g
   }
 }
 
-void exp_rows_impl(int64_t rows, int64_t cols, int64_t stride, float* tile, float* row_max,
-                   float* row_sum) {
+void exp_rows_impl(int64_t rows, int64_t cols, int64_t stride, float* tile, float* shift,
+                   float* rescale, float* row_sum) {
   for (int64_t r = 0; r < rows; ++r, tile += stride) {
     const float top = largest(tile, cols);
-    row_max[r] = top;
+    rescale[r] = 1.0f;
+    if (top > shift[r] + kShiftHeadroom) {
+      rescale[r] = std::exp(shift[r] - top);
+      shift[r] = top;
+    }
+    const float by = shift[r];
     row_sum[r] = sum(cols, [&](auto d, int64_t i) HWY_ATTR {
-      const auto e = exp_of(d, hn::Sub(hn::LoadU(d, tile + i), hn::Set(d, top)));
+      const auto e = exp_of(d, hn::Sub(hn::LoadU(d, tile + i), hn::Set(d, by)));
       hn::StoreU(e, d, tile + i);
       return e;
     });
   }
 }
 
-void scale_rows_impl(int64_t rows, int64_t cols, int64_t stride, const float* factor, float* tile) {
-  for (int64_t r = 0; r < rows; ++r, tile += stride) {
+void scale_rows_impl(int64_t rows, int64_t cols, const float* factor, const float* x, float* out) {
+  for (int64_t r = 0; r < rows; ++r, x += cols, out += cols) {
     map(cols, [&](auto d, int64_t i) HWY_ATTR {
-      hn::StoreU(hn::Mul(hn::LoadU(d, tile + i), hn::Set(d, factor[r])), d, tile + i);
+      hn::StoreU(hn::Mul(hn::LoadU(d, x + i), hn::Set(d, factor[r])), d, out + i);
     });
   }
 }
@@ -114,6 +127,7 @@ HWY_AFTER_NAMESPACE();
 namespace rubato::kernels {
 
 HWY_EXPORT(scatter_add_impl);
+HWY_EXPORT(gather_add_impl);
 HWY_EXPORT(rms_norm_forward_impl);
 HWY_EXPORT(rms_norm_backward_impl);
 HWY_EXPORT(swiglu_forward_impl);
@@ -128,9 +142,14 @@ void gather_rows(int64_t rows, int64_t width, const float* table, const int32_t*
   }
 }
 
-void scatter_add_rows(int64_t rows, int64_t width, const float* values, const int32_t* ids,
-                      float* table) {
-  HWY_DYNAMIC_DISPATCH(scatter_add_impl)(rows, width, values, ids, table);
+void scatter_add_rows(int64_t rows, int64_t width, float scale, const float* values,
+                      const int32_t* ids, float* table) {
+  HWY_DYNAMIC_DISPATCH(scatter_add_impl)(rows, width, scale, values, ids, table);
+}
+
+void gather_add_rows(int64_t rows, int64_t width, float scale, const float* table,
+                     const int32_t* ids, float* out) {
+  HWY_DYNAMIC_DISPATCH(gather_add_impl)(rows, width, scale, table, ids, out);
 }
 
 void rms_norm_forward(int64_t rows, int64_t width, float eps, const float* x, const float* weight,
@@ -152,13 +171,13 @@ void swiglu_backward(int64_t rows, int64_t ffn, const float* dout, float* gate_u
   HWY_DYNAMIC_DISPATCH(swiglu_backward_impl)(rows, ffn, dout, gate_up);
 }
 
-void exp_rows(int64_t rows, int64_t cols, int64_t stride, float* tile, float* row_max,
+void exp_rows(int64_t rows, int64_t cols, int64_t stride, float* tile, float* shift, float* rescale,
               float* row_sum) {
-  HWY_DYNAMIC_DISPATCH(exp_rows_impl)(rows, cols, stride, tile, row_max, row_sum);
+  HWY_DYNAMIC_DISPATCH(exp_rows_impl)(rows, cols, stride, tile, shift, rescale, row_sum);
 }
 
-void scale_rows(int64_t rows, int64_t cols, int64_t stride, const float* factor, float* tile) {
-  HWY_DYNAMIC_DISPATCH(scale_rows_impl)(rows, cols, stride, factor, tile);
+void scale_rows(int64_t rows, int64_t cols, const float* factor, const float* x, float* out) {
+  HWY_DYNAMIC_DISPATCH(scale_rows_impl)(rows, cols, factor, x, out);
 }
 
 }  // namespace rubato::kernels

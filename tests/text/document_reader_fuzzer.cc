@@ -1,0 +1,116 @@
+// libFuzzer over documents: the first byte says how the rest is stored (plain or JSON lines, as it
+// is or as a .gz or .zst file, or packed here), the second how long a document may be. Documents
+// are UTF-8, not blank, within their length, the same in a second pass and whether packed or not;
+// those of plain text are the text.
+#include <string>
+#include <vector>
+
+#include "tests/fuzz/fuzzing.h"
+#include <zlib.h>
+#include <zstd.h>
+
+#include "rubato/store/memory_file_system.h"
+#include "rubato/text/document_reader.h"
+#include "rubato/text/utf8.h"
+
+namespace rubato {
+namespace {
+
+/// [bytes] A few bytes can unpack to a few thousand times as many; beyond this it is only slow.
+constexpr size_t kPackedBytesMax = 512;
+
+struct Reading {
+  std::vector<std::string> documents;
+  int64_t blank = 0;
+  Status status;
+};
+
+Reading read_pass(DocumentReader& reader) {
+  Reading pass;
+  for (Document document;;) {
+    const auto more = reader.next(document);
+    pass.status = more.status();
+    if (!more.ok() || !*more) break;
+    pass.documents.push_back(document.text);
+  }
+  pass.blank = reader.blank_documents();
+  if (pass.status.ok()) {
+    RUBATO_CHECK(reader.disk_bytes_read() == reader.disk_bytes_total(), "bytes left unread");
+  }
+  return pass;
+}
+
+Reading read_all(const std::string& path, std::string_view bytes, const ReaderOptions& options) {
+  MemoryFileSystem files;
+  RUBATO_CHECK(files.make_directories("/text").ok() && files.replace_file(path, bytes).ok(), path);
+  auto reader = DocumentReader::open(files, {path}, options);
+  RUBATO_CHECK(reader.ok(), reader.status().message());
+  Reading first = read_pass(**reader);
+  (*reader)->rewind();
+  const Reading second = read_pass(**reader);
+  RUBATO_CHECK(first.documents == second.documents && first.status == second.status &&
+                   first.blank == second.blank,
+               "another second pass");
+  if (!first.status.ok()) check_error(first.status, path);
+  for (const std::string& text : first.documents) {
+    RUBATO_CHECK(valid_utf8_prefix(text) == text.size(), "a document that is not UTF-8");
+    RUBATO_CHECK(text.find_first_not_of(" \t\r\n\f\v") != text.npos, "a blank document");
+    const bool plain = path.find(".jsonl") == path.npos;
+    RUBATO_CHECK(!plain || static_cast<int64_t>(text.size()) <= options.document_bytes_max,
+                 "a document of ", text.size(), " bytes");
+  }
+  return first;
+}
+
+std::string gzip(std::string_view text) {
+  z_stream stream{};
+  RUBATO_CHECK(deflateInit2(&stream, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK, "gz");
+  std::string out(deflateBound(&stream, text.size()), '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  RUBATO_CHECK(deflate(&stream, Z_FINISH) == Z_STREAM_END, "gz");
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  return out;
+}
+
+std::string zstd(std::string_view text) {
+  std::string out(ZSTD_compressBound(text.size()), '\0');
+  out.resize(ZSTD_compress(out.data(), out.size(), text.data(), text.size(), 1));
+  return out;
+}
+
+/// The text, and the same text packed as two members, make the same documents.
+void check_packed(const std::string& suffix, std::string_view text, const ReaderOptions& options) {
+  const Reading plain = read_all("/text/a" + suffix, text, options);
+  const std::string_view head = text.substr(0, text.size() / 2), tail = text.substr(head.size());
+  for (const Reading& packed :
+       {read_all(cat("/text/a", suffix, ".gz"), gzip(head) + gzip(tail), options),
+        read_all(cat("/text/a", suffix, ".zst"), zstd(head) + zstd(tail), options)}) {
+    RUBATO_CHECK(packed.documents == plain.documents && packed.status.code() == plain.status.code(),
+                 "other documents when packed");
+  }
+  if (!plain.status.ok() || plain.blank > 0 || !suffix.empty()) return;
+  RUBATO_CHECK(join(plain.documents, "") == text, "text was lost");
+}
+
+}  // namespace
+}  // namespace rubato
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace rubato;
+  if (size < 2) return 0;
+  const std::string_view text = as_text(data + 2, size - 2);
+  const ReaderOptions options{.document_bytes_max = 16 + data[1]};
+  const char* const packed[] = {"/text/a.gz", "/text/a.zst", "/text/a.jsonl.gz",
+                                "/text/a.jsonl.zst"};
+  const unsigned how = data[0] % 6;
+  if (how < 4) {
+    read_all(packed[how], text.substr(0, kPackedBytesMax), options);
+  } else {
+    check_packed(how == 4 ? "" : ".jsonl", text, options);
+  }
+  return 0;
+}

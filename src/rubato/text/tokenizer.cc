@@ -104,6 +104,12 @@ Status Tokenizer::check_usable() const {
     return absl::InvalidArgumentError(
         "[tokenizer] got other special pieces, want unk, bos, eos as 0, 1, 2");
   }
+  // The library gives such a piece out for its text and then loses the text.
+  for (size_t id = kEos + 1; id < pieces.size(); ++id) {
+    if (pieces[id].kind == Kind::kNormal || pieces[id].kind == Kind::kByte) continue;
+    return absl::InvalidArgumentError(cat("[tokenizer] got a special or unused piece ", id,
+                                          ", want text and bytes behind unk, bos and eos"));
+  }
   for (const int32_t token : byte_token_) {
     if (token < 0) {
       return absl::InvalidArgumentError(

@@ -142,6 +142,12 @@ TEST(Recipe, SetIsReportedAsSet) {
   EXPECT_THAT(error_of("", {"lr.max=1\nrun.seed=2"}), ::testing::HasSubstr("want a TOML value"));
 }
 
+TEST(Recipe, AListTakesIntegersThatNoDoubleEquals) {
+  const auto recipe = parse("[fleet]\nleave_s = [9007199254740993]\n");
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  EXPECT_EQ(recipe->reals("fleet.leave_s"), (std::vector<double>{9007199254740992.0}));
+}
+
 TEST(Recipe, MissingFileIsNamed) {
   const auto recipe = Recipe::load(schema(), "no/such.toml");
   EXPECT_EQ(recipe.status().message(),

@@ -53,7 +53,11 @@ class Flattener {
       std::vector<double> numbers;
       std::vector<std::string> texts;
       for (const toml::node& item : *array) {
-        if (item.is_number()) numbers.push_back(item.value<double>().value());
+        // Not value<double>(), which is nothing for an integer that no double equals.
+        if (const auto* real = item.as_floating_point()) numbers.push_back(real->get());
+        if (const auto* integer = item.as_integer()) {
+          numbers.push_back(static_cast<double>(integer->get()));
+        }
         if (const auto* text = item.as_string()) texts.push_back(text->get());
       }
       if (numbers.size() == array->size()) return OptionValue(std::move(numbers));

@@ -219,6 +219,12 @@ TEST(Record, IntegersThatDoNotFitAreRefused) {
             "[summary]: worker_steps[1]: got 9223372036854775808, want an integer of 64 bits");
 }
 
+TEST(Record, ErrorsAreOneLineWhateverTheyQuote) {
+  RecordLog log;
+  EXPECT_EQ(read_records("log", "{\"kind\":\"a\\nb\"}\n", log).message(),
+            "[log] line 1: kind: got \"a?b\", want one of eval, update, span, event");
+}
+
 TEST(Record, KeysThatCameLaterMayBeAbsent) {
   auto update = to_json(sample_update());
   update.erase("workers");

@@ -7,6 +7,7 @@
 
 #include "rubato/app/toml_adapter.h"
 #include "rubato/base/digest.h"
+#include "rubato/base/one_line.h"
 
 namespace rubato {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 constexpr std::string_view kOverlays = "methods.";
 
 Status fail(std::string_view where, std::string_view message) {
-  return absl::InvalidArgumentError(cat("[recipe] ", where, ": ", message));
+  return absl::InvalidArgumentError(cat("[recipe] ", where, ": ", one_line(message)));
 }
 
 // Words that a shell hands over without their quotes.

@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "rubato/base/ids.h"
+#include "rubato/base/one_line.h"
 #include "rubato/base/status.h"
 
 namespace rubato {
@@ -190,8 +191,8 @@ class RecordReader {
     }
     return nullptr;
   }
-  void fail(std::string message) {
-    if (status_.ok()) status_ = absl::InvalidArgumentError(std::move(message));
+  void fail(std::string_view message) {
+    if (status_.ok()) status_ = absl::InvalidArgumentError(one_line(message));
   }
   const nlohmann::ordered_json& in_;
   Status status_;

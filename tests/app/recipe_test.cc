@@ -149,6 +149,12 @@ TEST(Recipe, ErrorsAreOneLineWhateverTheyQuote) {
   EXPECT_THAT(error_of("", {"lr.max=\x1b["}), ::testing::HasSubstr("--set: got ?[, want a TOML"));
 }
 
+TEST(Recipe, SetIsUtf8AsTheRecipeThatIsWritten) {
+  EXPECT_EQ(error_of("", {"data.directory=abc\xff"}),
+            "[recipe] --set: got data.directory=abc.. with bytes that are not UTF-8, want UTF-8; a "
+            "recipe is UTF-8");
+}
+
 TEST(Recipe, AListTakesIntegersThatNoDoubleEquals) {
   const auto recipe = parse("[fleet]\nleave_s = [9007199254740993]\n");
   ASSERT_TRUE(recipe.ok()) << recipe.status();

@@ -1,6 +1,7 @@
 #include "rubato/text/tokenizer.h"
 
 #include "rubato/text/byte_vocabulary.h"
+#include "rubato/text/model_fields.h"
 #include "rubato/text/sentencepiece_adapter.h"
 #include "rubato/text/utf8.h"
 
@@ -86,6 +87,12 @@ StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::train(const std::vector<std::str
 
 StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::from_model(std::string model) {
   std::string error;
+  if (!is_without_rewriting(model)) {
+    return absl::InvalidArgumentError(
+        cat("[tokenizer] got ", model.size(),
+            " bytes that are no sentencepiece model, or one that changes text by a table of "
+            "characters, want a sentencepiece model with identity normalisation"));
+  }
   auto pieces = SentencepieceModel::load(model, error);
   if (pieces == nullptr) {
     return absl::InvalidArgumentError(

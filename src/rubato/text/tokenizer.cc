@@ -87,11 +87,11 @@ StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::train(const std::vector<std::str
 
 StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::from_model(std::string model) {
   std::string error;
-  if (!is_without_rewriting(model)) {
+  if (!is_plain_bpe(model)) {
     return absl::InvalidArgumentError(
         cat("[tokenizer] got ", model.size(),
-            " bytes that are no sentencepiece model, or one that changes text by a table of "
-            "characters, want a sentencepiece model with identity normalisation"));
+            " bytes that are another kind of file, no BPE, or a model that changes text by a table "
+            "of characters, want a sentencepiece model of type bpe with identity normalisation"));
   }
   auto pieces = SentencepieceModel::load(model, error);
   if (pieces == nullptr) {

@@ -142,6 +142,25 @@ TEST(Recipe, SetIsReportedAsSet) {
   EXPECT_THAT(error_of("", {"lr.max=1\nrun.seed=2"}), ::testing::HasSubstr("want a TOML value"));
 }
 
+TEST(Recipe, ErrorsAreOneLineWhateverTheyQuote) {
+  EXPECT_THAT(error_of("\"a\\nb\" = 1\n"),
+              ::testing::StartsWith("[recipe] demo.toml:1: unknown key a?b"));
+  EXPECT_EQ(error_of("", {"a\nb"}), "[recipe] --set: got a?b, want key=value");
+  EXPECT_THAT(error_of("", {"lr.max=\x1b["}), ::testing::HasSubstr("--set: got ?[, want a TOML"));
+}
+
+TEST(Recipe, SetIsUtf8AsTheRecipeThatIsWritten) {
+  EXPECT_EQ(error_of("", {"data.directory=abc\xff"}),
+            "[recipe] --set: got data.directory=abc.. with bytes that are not UTF-8, want UTF-8; a "
+            "recipe is UTF-8");
+}
+
+TEST(Recipe, AListTakesIntegersThatNoDoubleEquals) {
+  const auto recipe = parse("[fleet]\nleave_s = [9007199254740993]\n");
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  EXPECT_EQ(recipe->reals("fleet.leave_s"), (std::vector<double>{9007199254740992.0}));
+}
+
 TEST(Recipe, MissingFileIsNamed) {
   const auto recipe = Recipe::load(schema(), "no/such.toml");
   EXPECT_EQ(recipe.status().message(),

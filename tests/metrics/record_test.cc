@@ -203,6 +203,28 @@ TEST(Record, CountsThatWouldBecomeHugeArraysAreRefused) {
             "[log] line 1: staleness: got 1152921504606846976, want 0 .. 1000000");
 }
 
+TEST(Record, IntegersThatDoNotFitAreRefused) {
+  auto span = to_json(TaskSpan());
+  span["task"] = uint64_t{1} << 63;
+  RecordLog log;
+  EXPECT_EQ(read_records("log", span.dump() + "\n", log).message(),
+            "[log] line 1: task: got 9223372036854775808, want an integer of 64 bits");
+  auto summary = to_json(sample_summary());
+  summary["seed"] = -1;
+  EXPECT_EQ(summary_from_json(summary.dump()).status().message(),
+            "[summary]: seed: got -1, want an integer in 0 .. 2^64 - 1");
+  summary["seed"] = 1;
+  summary["worker_steps"][1] = uint64_t{1} << 63;
+  EXPECT_EQ(summary_from_json(summary.dump()).status().message(),
+            "[summary]: worker_steps[1]: got 9223372036854775808, want an integer of 64 bits");
+}
+
+TEST(Record, ErrorsAreOneLineWhateverTheyQuote) {
+  RecordLog log;
+  EXPECT_EQ(read_records("log", "{\"kind\":\"a\\nb\"}\n", log).message(),
+            "[log] line 1: kind: got \"a?b\", want one of eval, update, span, event");
+}
+
 TEST(Record, KeysThatCameLaterMayBeAbsent) {
   auto update = to_json(sample_update());
   update.erase("workers");

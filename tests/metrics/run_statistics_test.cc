@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <limits>
 
 #include "tests/metrics/synthetic_runs.h"
 #include "tests/store/temporary_directory.h"
@@ -79,6 +80,22 @@ TEST(RunStatistics, UtilisationIsTrainingOverTrainingAndWaiting) {
   EXPECT_DOUBLE_EQ(statistics.utilisation(), 12.0 / 20);
   EXPECT_DOUBLE_EQ(statistics.per_worker()[0].wait_share(), 0.8);
   EXPECT_DOUBLE_EQ(statistics.per_worker()[1].wait_share(), 0);
+}
+
+TEST(RunStatistics, SumsOfDamagedRecordsStayAtTheEndOfTheirRange) {
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  RunStatistics statistics;
+  UpdateRecord damaged = update(0, 1, 0, "applied");
+  damaged.steps = damaged.tokens = kMost;
+  for (int i = 0; i < 2; ++i) {
+    statistics.add(damaged);
+    statistics.add(TaskSpan{WorkerId(0), {}, {}, -kMost - 1, kMost, SpanKind::kTrain});
+  }
+  const WorkerTotals worker = statistics.per_worker()[0];
+  EXPECT_EQ(worker.steps, kMost);
+  EXPECT_EQ(worker.tokens, kMost);
+  EXPECT_EQ(worker.train_s, to_seconds(kMost));
+  EXPECT_EQ(statistics.utilisation(), 1);
 }
 
 TEST(RunStatistics, FinalTrainLossIsOfTheLastTenthWeightedByTokens) {

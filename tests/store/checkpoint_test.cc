@@ -4,6 +4,7 @@
 #include "tests/store/tiny_run.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "rubato/store/memory_file_system.h"
 #include "rubato/store/posix_file_system.h"
@@ -189,6 +190,33 @@ TEST_P(CheckpointTest, DeletingRemovesOneCheckpoint) {
   EXPECT_THAT(listed(), ElementsAre(at(2)));
   EXPECT_EQ(files_->list(parent_path(at(1)))->size(), 1u);
   EXPECT_EQ(delete_checkpoint(*files_, run_dir_, 1).code(), absl::StatusCode::kNotFound);
+}
+
+TEST(CheckpointManifest, WhatALibraryWouldConvertIsDamage) {
+  const CheckpointManifest manifest{TinyRun::at(5).meta(), "layout", {{"a", {3, "digest"}}}};
+  const std::string good = *encode_manifest(manifest);
+  EXPECT_TRUE(parse_manifest("m", good).ok());
+  for (const auto& [part, other] : std::vector<std::pair<std::string, std::string>>{
+           {"\"step\": 5", "\"step\": 5.0"},
+           {"\"step\": 5", "\"step\": -5"},
+           {"\"bytes\": 3", "\"bytes\": 18446744073709551615"}}) {
+    auto root =
+        nlohmann::json::parse(std::string(good).replace(good.find(part), part.size(), other));
+    root.erase("manifest_digest");
+    root["manifest_digest"] = digest_of(root.dump());
+    const Status status = parse_manifest("m", root.dump()).status();
+    EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("that is no natural number")) << other;
+  }
+}
+
+TEST(CheckpointManifest, NestingWithoutEndIsDamage) {
+  const std::string open(200'000, '['), close(200'000, ']');
+  for (const std::string key : {"notes", "format_version"}) {
+    const std::string text =
+        cat("{\"format\": \"rubato-checkpoint\", \"", key, "\": ", open, close, "}");
+    EXPECT_TRUE(absl::IsDataLoss(parse_manifest("m", text).status())) << key;
+  }
 }
 
 TEST(Checkpoint, PlanesAreReadOnlyWhileTheWalkRuns) {

@@ -284,7 +284,7 @@ std::string pretraining_key(const Recipe& recipe) {
   constexpr std::array<std::string_view, 2> kMore = {"train.sequence_length", "train.lanes"};
   std::string text;
   for (const auto& [key, value] : recipe.resolved()) {
-    const auto starts = [&](std::string_view prefix) { return key.starts_with(prefix); };
+    const auto starts = [&key = key](std::string_view prefix) { return key.starts_with(prefix); };
     if (std::ranges::any_of(kPrefixes, starts) || std::ranges::any_of(kMore, starts)) {
       text += cat(key, " = ", to_text(value), "\n");
     }

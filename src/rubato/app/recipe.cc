@@ -7,6 +7,8 @@
 
 #include "rubato/app/toml_adapter.h"
 #include "rubato/base/digest.h"
+#include "rubato/base/one_line.h"
+#include "rubato/text/utf8.h"
 
 namespace rubato {
 namespace {
@@ -14,7 +16,7 @@ namespace {
 constexpr std::string_view kOverlays = "methods.";
 
 Status fail(std::string_view where, std::string_view message) {
-  return absl::InvalidArgumentError(cat("[recipe] ", where, ": ", message));
+  return absl::InvalidArgumentError(cat("[recipe] ", where, ": ", one_line(message)));
 }
 
 // Words that a shell hands over without their quotes.
@@ -88,6 +90,10 @@ Status Recipe::give_set(const std::string& assignment) {
   const size_t equals = assignment.find('=');
   if (equals == std::string::npos || equals == 0) {
     return fail("--set", cat("got ", assignment, ", want key=value"));
+  }
+  if (const size_t valid = valid_utf8_prefix(assignment); valid < assignment.size()) {
+    return fail("--set", cat("got ", assignment.substr(0, valid),
+                             ".. with bytes that are not UTF-8, want UTF-8; a recipe is UTF-8"));
   }
   const std::string key = assignment.substr(0, equals), text = assignment.substr(equals + 1);
   const OptionSpec* spec = schema_->find(key);

@@ -4,6 +4,8 @@
 
 #include <toml++/toml.h>
 
+#include "rubato/base/one_line.h"
+
 namespace rubato {
 namespace {
 
@@ -39,7 +41,8 @@ class Flattener {
   }
 
   Status fail(int line, std::string_view message) const {
-    return absl::InvalidArgumentError(cat("[recipe] ", source_, ":", line, ": ", message));
+    return absl::InvalidArgumentError(
+        cat("[recipe] ", source_, ":", line, ": ", one_line(message)));
   }
 
  private:
@@ -53,7 +56,11 @@ class Flattener {
       std::vector<double> numbers;
       std::vector<std::string> texts;
       for (const toml::node& item : *array) {
-        if (item.is_number()) numbers.push_back(item.value<double>().value());
+        // Not value<double>(), which is nothing for an integer that no double equals.
+        if (const auto* real = item.as_floating_point()) numbers.push_back(real->get());
+        if (const auto* integer = item.as_integer()) {
+          numbers.push_back(static_cast<double>(integer->get()));
+        }
         if (const auto* text = item.as_string()) texts.push_back(text->get());
       }
       if (numbers.size() == array->size()) return OptionValue(std::move(numbers));
@@ -85,7 +92,7 @@ StatusOr<OptionValue> read_toml_value(std::string_view text, std::string_view so
   StatusOr<std::vector<TomlKey>> keys = read_toml(cat("value = ", text, "\n"), source);
   if (!keys.ok() || keys->size() != 1 || keys->front().key != "value") {
     return absl::InvalidArgumentError(
-        cat("[recipe] ", source, ": got ", text,
+        cat("[recipe] ", source, ": got ", one_line(text),
             ", want a TOML value; e.g. 0.1, 3, true, \"words\" or a list"));
   }
   return std::move(keys->front().value);

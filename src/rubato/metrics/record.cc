@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "rubato/base/one_line.h"
 #include "rubato/metrics/record_visitors.h"
 
 namespace rubato {
@@ -136,7 +137,7 @@ Status read_line(std::string_view line, RecordLog& log) {
     read_into(log.events, [&](EventRecord& r) { walk_event(reader, r); });
   } else if (reader.status().ok()) {
     return absl::InvalidArgumentError(
-        cat("kind: got \"", kind, "\", want one of eval, update, span, event"));
+        cat("kind: got \"", one_line(kind), "\", want one of eval, update, span, event"));
   }
   return reader.status();
 }

@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "rubato/base/ids.h"
+#include "rubato/base/one_line.h"
 #include "rubato/base/status.h"
 
 namespace rubato {
@@ -146,6 +147,11 @@ class RecordReader {
         return fail(cat(key, "[", i, "]: got ", std::string_view(value.type_name()), ", want ",
                         std::is_integral_v<T> ? "an integer" : "a number"));
       }
+      if constexpr (std::is_integral_v<T>) {
+        if (!fits<T>(value)) {
+          return fail(cat(key, "[", i, "]: got ", value.dump(), ", want ", range<T>()));
+        }
+      }
       rows[i].*member = value.template get<T>();
     }
   }
@@ -156,8 +162,22 @@ class RecordReader {
   void integer(const char* key, Integer& value) {
     if (const nlohmann::ordered_json* v =
             get(key, "an integer", &nlohmann::ordered_json::is_number_integer)) {
+      if (!fits<Integer>(*v))
+        return fail(cat(key, ": got ", v->dump(), ", want ", range<Integer>()));
       value = v->get<Integer>();
     }
+  }
+  /// The library would wrap an integer that does not fit.
+  template <class Integer>
+  static bool fits(const nlohmann::ordered_json& integer) {
+    if (integer.is_number_unsigned()) {
+      return std::in_range<Integer>(integer.get<uint64_t>());
+    }
+    return std::in_range<Integer>(integer.get<int64_t>());
+  }
+  template <class Integer>
+  static std::string_view range() {
+    return std::is_signed_v<Integer> ? "an integer of 64 bits" : "an integer in 0 .. 2^64 - 1";
   }
   const nlohmann::ordered_json* get(const char* key, std::string_view want,
                                     bool (nlohmann::ordered_json::*is)() const noexcept) {
@@ -171,8 +191,8 @@ class RecordReader {
     }
     return nullptr;
   }
-  void fail(std::string message) {
-    if (status_.ok()) status_ = absl::InvalidArgumentError(std::move(message));
+  void fail(std::string_view message) {
+    if (status_.ok()) status_ = absl::InvalidArgumentError(one_line(message));
   }
   const nlohmann::ordered_json& in_;
   Status status_;

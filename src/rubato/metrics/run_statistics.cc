@@ -9,6 +9,18 @@ namespace {
 // Far above any fleet; keeps a corrupt record from asking for all memory.
 constexpr int64_t kMaxSharing = 1'000'000;
 
+/// a + b and a - b, held at the ends of their range: records that were damaged may hold anything.
+int64_t sum(int64_t a, int64_t b) {
+  int64_t out = 0;
+  if (!__builtin_add_overflow(a, b, &out)) return out;
+  return b > 0 ? std::numeric_limits<int64_t>::max() : std::numeric_limits<int64_t>::min();
+}
+int64_t difference(int64_t a, int64_t b) {
+  int64_t out = 0;
+  if (!__builtin_sub_overflow(a, b, &out)) return out;
+  return b < 0 ? std::numeric_limits<int64_t>::max() : std::numeric_limits<int64_t>::min();
+}
+
 }  // namespace
 
 RunStatistics::Worker& RunStatistics::worker(WorkerId id) {
@@ -30,8 +42,8 @@ void RunStatistics::add(const UpdateRecord& record) {
   for (int64_t i = 0; i < sharing; ++i) {
     Worker& from = worker(WorkerId(record.worker.value() + i));
     ++from.updates;
-    from.steps += record.steps;
-    from.tokens += record.tokens / sharing + (i < record.tokens % sharing ? 1 : 0);
+    from.steps = sum(from.steps, record.steps);
+    from.tokens = sum(from.tokens, record.tokens / sharing + (i < record.tokens % sharing ? 1 : 0));
   }
   const auto staleness = static_cast<size_t>(std::max<int64_t>(record.staleness, 0));
   if (staleness >= staleness_counts_.size()) staleness_counts_.resize(staleness + 1);
@@ -41,9 +53,9 @@ void RunStatistics::add(const UpdateRecord& record) {
 
 void RunStatistics::add(const TaskSpan& span) {
   Worker& of = worker(span.worker);
-  const Nanos length = span.end_ns - span.begin_ns;
-  if (span.kind == SpanKind::kTrain) of.train_ns += length;
-  if (span.kind == SpanKind::kWait) of.wait_ns += length;
+  const Nanos length = difference(span.end_ns, span.begin_ns);
+  if (span.kind == SpanKind::kTrain) of.train_ns = sum(of.train_ns, length);
+  if (span.kind == SpanKind::kWait) of.wait_ns = sum(of.wait_ns, length);
 }
 
 double RunStatistics::staleness_mean() const {
@@ -70,10 +82,11 @@ std::vector<WorkerTotals> RunStatistics::per_worker() const {
 double RunStatistics::utilisation() const {
   Nanos train = 0, wait = 0;
   for (const Worker& w : workers_) {
-    train += w.train_ns;
-    wait += w.wait_ns;
+    train = sum(train, w.train_ns);
+    wait = sum(wait, w.wait_ns);
   }
-  return train + wait > 0 ? to_seconds(train) / to_seconds(train + wait) : 0;
+  const Nanos all = sum(train, wait);
+  return all > 0 ? to_seconds(train) / to_seconds(all) : 0;
 }
 
 double RunStatistics::final_train_loss_nats() const {

@@ -34,6 +34,34 @@ json to_json(const CheckpointManifest& manifest) {
           {"files", files}};
 }
 
+/// Of the root, of files in it, of each file's facts, and their values; what is deeper is refused,
+/// since the library copies and writes recursively.
+constexpr int kMaxDepth = 3;
+
+/// Throws the library's exceptions when it is no JSON; a discarded value when it is too deep.
+json parse_shallow(std::string_view text) {
+  bool too_deep = false;
+  json root = json::parse(text, [&](int depth, json::parse_event_t, json&) {
+    too_deep = too_deep || depth > kMaxDepth;
+    return !too_deep;
+  });
+  return too_deep ? json(json::value_t::discarded) : root;
+}
+
+bool is_natural(const json& value) {
+  return value.is_number_unsigned() && value.get<uint64_t>() <= INT64_MAX;
+}
+
+/// What the library would convert without a word: 1.5 and true to 1, a list to an object.
+std::string_view misfit(const json& root) {
+  if (!is_natural(root.at("step"))) return "a step that is no natural number";
+  if (!root.at("files").is_object()) return "files that are no object";
+  for (const json& facts : root.at("files")) {
+    if (!is_natural(facts.at("bytes"))) return "a size that is no natural number";
+  }
+  return "";
+}
+
 /// Throws the library's exceptions when a part is missing or of another type.
 CheckpointManifest from_json(const json& root) {
   CheckpointManifest manifest;
@@ -69,7 +97,7 @@ StatusOr<CheckpointManifest> parse_manifest(std::string_view who, std::string_vi
         cat("[checkpoint] ", who, ": got ", what, ", want a manifest; it is damaged or none"));
   };
   try {
-    const json root = json::parse(text);
+    const json root = parse_shallow(text);
     if (!root.is_object() || root.value("format", json()) != kFormatName)
       return damaged(cat("JSON that does not say format ", kFormatName));
     // The version comes before the digest: how another version digests itself is its own matter.
@@ -79,6 +107,7 @@ StatusOr<CheckpointManifest> parse_manifest(std::string_view who, std::string_vi
           cat("[checkpoint] ", who, ": got format ", version.dump(), ", want ", kCheckpointFormat));
     if (root.value(kSelfDigest, json()) != self_digest(root))
       return damaged("text that does not match its digest");
+    if (!misfit(root).empty()) return damaged(misfit(root));
     return from_json(root);
   } catch (const json::exception& error) {
     return damaged(cat("text that does not read (", error.what(), ")"));

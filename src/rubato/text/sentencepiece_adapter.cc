@@ -25,10 +25,10 @@ class VectorIterator final : public sentencepiece::SentenceIterator {
   size_t next_ = 0;
 };
 
-/// The library's messages span lines and lead with its own source lines; ours are one line.
+/// The library's messages span lines and quote pieces as they are; ours are one line.
 std::string one_line(std::string message) {
   for (char& c : message) {
-    if (c == '\n') c = ' ';
+    if (static_cast<unsigned char>(c) < 0x20) c = c == '\n' ? ' ' : '?';
   }
   return message;
 }

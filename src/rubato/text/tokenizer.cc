@@ -1,6 +1,7 @@
 #include "rubato/text/tokenizer.h"
 
 #include "rubato/text/byte_vocabulary.h"
+#include "rubato/text/model_fields.h"
 #include "rubato/text/sentencepiece_adapter.h"
 #include "rubato/text/utf8.h"
 
@@ -86,6 +87,12 @@ StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::train(const std::vector<std::str
 
 StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::from_model(std::string model) {
   std::string error;
+  if (!is_plain_bpe(model)) {
+    return absl::InvalidArgumentError(
+        cat("[tokenizer] got ", model.size(),
+            " bytes that are another kind of file, no BPE, or a model that changes text by a table "
+            "of characters, want a sentencepiece model of type bpe with identity normalisation"));
+  }
   auto pieces = SentencepieceModel::load(model, error);
   if (pieces == nullptr) {
     return absl::InvalidArgumentError(
@@ -103,6 +110,12 @@ Status Tokenizer::check_usable() const {
       pieces[kBos].kind != Kind::kControl || pieces[kEos].kind != Kind::kControl) {
     return absl::InvalidArgumentError(
         "[tokenizer] got other special pieces, want unk, bos, eos as 0, 1, 2");
+  }
+  // The library gives such a piece out for its text and then loses the text.
+  for (size_t id = kEos + 1; id < pieces.size(); ++id) {
+    if (pieces[id].kind == Kind::kNormal || pieces[id].kind == Kind::kByte) continue;
+    return absl::InvalidArgumentError(cat("[tokenizer] got a special or unused piece ", id,
+                                          ", want text and bytes behind unk, bos and eos"));
   }
   for (const int32_t token : byte_token_) {
     if (token < 0) {

@@ -80,9 +80,19 @@ TEST(Methods, ASetKeyThatNothingReadsIsAnError) {
                                     *recipe_for_method(base, "sync-diloco")};
   EXPECT_TRUE(check_sets_have_effect(base, both).ok());
   EXPECT_EQ(std::string(check_sets_have_effect(base, std::span(both).first(1)).message()),
-            "[recipe] --set: outer.nesterov.lr: got a key without effect under dn, want one in "
-            "force; outer.rule is "
-            "\"delayed_nesterov\"");
+            "[recipe] --set: outer.nesterov.lr: got a key without effect under dn of a "
+            "language-model, want one in force; outer.rule is \"delayed_nesterov\"");
+  // What only text has, where there is none.
+  for (const char* set : {"train.lanes=4", "train.sequence_length=64", "eval.sequences=9",
+                          "model.width=64", "data.directory=text"}) {
+    for (const char* kind : {"language-model", "toy", "quadratic"}) {
+      const Recipe of = recipe(cat("[model]\nkind = \"", kind, "\"\n"), {set});
+      const Recipe narrowed = *recipe_for_method(of, "dn");
+      EXPECT_EQ(check_sets_have_effect(of, std::span(&narrowed, 1)).ok(),
+                std::string_view(kind) == "language-model")
+          << set << " " << kind;
+    }
+  }
 }
 
 TEST(Methods, RatesOfAMethodLeaveThePretrainingAlone) {

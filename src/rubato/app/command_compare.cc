@@ -34,7 +34,7 @@ Status write_results(FileSystem& files, const std::string& directory, const Comp
 // that only took over a pretraining was not); "" when there is none.
 StatusOr<std::string> speaker(FileSystem& files, const Recipe& recipe, const std::string& directory,
                               const Comparison& comparison) {
-  if (recipe.text("model.kind") != "language-model") return std::string();
+  if (recipe.text(kModelKind) != kLanguageModel) return std::string();
   for (size_t i = comparison.runs.size(); i-- > 0;) {
     if (!comparison.runs[i].summary.failure.empty()) continue;
     RUBATO_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints,

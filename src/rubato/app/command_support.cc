@@ -57,7 +57,7 @@ RunEnvironment run_environment(FileSystem& files, const Recipe& recipe, const Tr
   environment.progress = progress;
   environment.available_memory_bytes = available_memory_bytes();
   // Once a command, for lines in a pipe as for the live one: both show the share.
-  if (recipe.text("model.kind") == "language-model") {
+  if (recipe.text(kModelKind) == kLanguageModel) {
     environment.peak_flops_per_s = 1e9 * measure_fma_peak(environment.threads);
   }
   return environment;

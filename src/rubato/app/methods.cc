@@ -147,8 +147,8 @@ Status check_sets_have_effect(const Recipe& base, std::span<const Recipe> recipe
     if (std::ranges::any_of(recipes, in_force)) continue;
     std::vector<std::string> methods;
     for (const Recipe& recipe : recipes) methods.push_back(recipe.text("run.method"));
-    return base.error(key, cat("got a key without effect under ", join(methods, ", "),
-                               ", want one in force; outer.rule is ",
+    return base.error(key, cat("got a key without effect under ", join(methods, ", "), " of a ",
+                               base.text(kModelKind), ", want one in force; outer.rule is ",
                                to_text(recipes.front().resolved().at("outer.rule"))));
   }
   return absl::OkStatus();

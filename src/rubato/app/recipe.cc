@@ -188,12 +188,18 @@ bool Recipe::in_force(const RecipeSection& section) const {
   return std::get<std::string>(selected) == section.entry;
 }
 
+bool Recipe::in_force(const RecipeSection& section, const OptionSpec& spec) const {
+  const std::vector<std::string>& only = section.language_model_only;
+  if (std::ranges::find(only, spec.name) == only.end()) return in_force(section);
+  return text(kModelKind) == kLanguageModel;
+}
+
 Recipe Recipe::narrowed() const {
   Recipe copy = *this;
   copy.overlays_.clear();
   for (const RecipeSection& section : schema_->sections()) {
-    if (in_force(section)) continue;
     for (const OptionSpec& spec : section.options) {
+      if (in_force(section, spec)) continue;
       copy.given_.erase(cat(section.name, ".", spec.name));
       copy.where_.erase(cat(section.name, ".", spec.name));
     }
@@ -204,9 +210,9 @@ Recipe Recipe::narrowed() const {
 Recipe::Values Recipe::resolved() const {
   Values values = given_;
   for (const RecipeSection& section : schema_->sections()) {
-    if (!in_force(section)) continue;
     for (const OptionSpec& spec : section.options) {
-      if (!spec.optional) values.emplace(cat(section.name, ".", spec.name), spec.default_value);
+      if (spec.optional || !in_force(section, spec)) continue;
+      values.emplace(cat(section.name, ".", spec.name), spec.default_value);
     }
   }
   for (const auto& [method, overlay] : overlays_) {

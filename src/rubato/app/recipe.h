@@ -76,6 +76,7 @@ class Recipe {
                                 std::string_view where) const;
   const OptionValue& get(std::string_view key) const;
   bool in_force(const RecipeSection& section) const;
+  bool in_force(const RecipeSection& section, const OptionSpec& spec) const;
 
   std::shared_ptr<const RecipeSchema> schema_;
   Values given_;

@@ -32,7 +32,8 @@ RecipeSection model_section() {
   };
   return {"model",
           "what is trained",
-          {choice_option("kind", "language-model", {"language-model", "toy", "quadratic"},
+          {choice_option("kind", std::string(kLanguageModel),
+                         {std::string(kLanguageModel), "toy", "quadratic"},
                          "language model on text, the classifier of the published notebook, or a "
                          "quadratic in closed form"),
            choice_option("preset", "mini", preset_names(), "shape of the language model"),
@@ -45,7 +46,8 @@ RecipeSection model_section() {
                                    "the data must have as many; absent: what the data has")),
            optional(flag_option("tied", true, "the head is the embedding; absent: the preset's"))},
           "",
-          ""};
+          "",
+          {"preset", "layers", "width", "heads", "kv_heads", "head_dim", "ffn", "vocab", "tied"}};
 }
 
 RecipeSection toy_section() {
@@ -58,7 +60,7 @@ RecipeSection toy_section() {
            flag_option("evaluate_held_out", false, "false: on training points, as the authors do"),
            integer_option("shards", 4, 1, 4096, "shards", "iid parts of the points"),
            integer_option("data_seed", 42, 0, kMany, "1", "of the points")},
-          "model.kind",
+          std::string(kModelKind),
           "toy"};
 }
 
@@ -72,7 +74,7 @@ RecipeSection quadratic_section() {
            real_option("shard_spread", 1, 0, 1e6, "1", "distance between the shards' targets"),
            real_option("condition", 10, 1, 1e9, "1", "largest curvature over the smallest"),
            integer_option("data_seed", 1, 0, kMany, "1", "of targets and noise")},
-          "model.kind",
+          std::string(kModelKind),
           "quadratic"};
 }
 
@@ -80,8 +82,8 @@ RecipeSection data_section() {
   return {"data",
           "what it is trained on",
           {text_option("directory", "", "what `rubato prepare` wrote, from the working directory")},
-          "",
-          ""};
+          std::string(kModelKind),
+          std::string(kLanguageModel)};
 }
 
 RecipeSection train_section() {
@@ -105,7 +107,8 @@ RecipeSection train_section() {
        choice_option("inner_state", "keep", {"keep", "reset"},
                      "of the inner optimizer from one task of a worker to the next")},
       "",
-      ""};
+      "",
+      {"sequence_length", "lanes"}};
 }
 
 RecipeSection pretrain_section() {
@@ -166,7 +169,8 @@ RecipeSection eval_section() {
        integer_option("sequences", 64, 1, kMany, "sequences",
                       "the fixed set: this many at most, spread over the validation text")},
       "",
-      ""};
+      "",
+      {"sequences"}};
 }
 
 RecipeSection checkpoint_section() {

@@ -14,12 +14,17 @@
 
 namespace rubato {
 
+/// The key that says what is trained, and its value for a model of text.
+inline constexpr std::string_view kModelKind = "model.kind";
+inline constexpr std::string_view kLanguageModel = "language-model";
+
 struct RecipeSection {
   std::string name;  // train, outer.nesterov
   std::string meaning;
   std::vector<OptionSpec> options;
   std::string selector;  // in force while this key names `entry`; "" is always in force
   std::string entry;
+  std::vector<std::string> language_model_only = {};  // options that other model.kinds do not read
 };
 
 class RecipeSchema {

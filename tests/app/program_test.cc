@@ -6,6 +6,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 namespace rubato {
 namespace {
@@ -42,6 +43,28 @@ TEST(Program, ADirectoryThatIsNoRunIsCalledSo) {
                                  "rubato: [run] /nowhere/run: got no run and no checkpoint, want"));
     EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1);
   }
+}
+
+TEST(Program, TheEnginesBenchSaysWhereTheTimeGoes) {
+  const Outcome outcome =
+      run({"bench", "engine", "--shapes", "a", "--seconds", "0.1", "--threads", "2", "--json"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const size_t last_line = outcome.out.rfind('\n', outcome.out.size() - 2) + 1;
+  const auto json = nlohmann::json::parse(outcome.out.substr(last_line));
+  ASSERT_EQ(json["rows"].size(), 1u);
+  const auto& row = json["rows"][0];
+  EXPECT_EQ(row["shape"], "a");
+  EXPECT_GE(row["steps"], 20);
+  EXPECT_GT(row["memory_bytes"], 0);
+  EXPECT_GT(row["share_of_peak"], 0.0);
+  EXPECT_LT(row["share_of_peak"], 1.0);
+  double parts_ms = 0;
+  for (const auto& [name, ms] : row["part_ms"].items()) {
+    EXPECT_GT(ms, 0.0) << name;
+    parts_ms += ms.get<double>();
+  }
+  EXPECT_EQ(row["part_ms"].size(), 8u);
+  EXPECT_GT(parts_ms, 0.3 * row["step_ms_best"].get<double>()) << "the parts make up the step";
 }
 
 TEST(Program, WrongUsageIsTwoAndOneLine) {

@@ -11,6 +11,7 @@
 #include "rubato/app/program.h"
 #include "rubato/bench/engine_bench.h"
 #include "rubato/bench/outer_bench.h"
+#include "rubato/lm/step_profile.h"
 #include "rubato/metrics/format.h"
 #include "rubato/metrics/table.h"
 
@@ -23,13 +24,14 @@ constexpr int kOuterRepeats = 5;
 
 struct BenchFlags {
   std::vector<std::string> names;
+  std::vector<std::string> shapes;  // of the engine; empty: all
   int threads = 0;
   double seconds = 3;
   bool json = false;
 };
 
 struct BenchResult {
-  Table table;
+  std::vector<Table> tables;
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
 };
 
@@ -38,19 +40,38 @@ StatusOr<BenchResult> engine(const BenchFlags& flags, int threads) {
                           find_entry("bench", "inner optimizer", inner_entries(), "adamw"));
   RUBATO_ASSIGN_OR_RETURN(const Options options, Options::resolve("adamw", entry->options, {}));
   RUBATO_ASSIGN_OR_RETURN(const auto optimizer, entry->make(options));
-  RUBATO_ASSIGN_OR_RETURN(
-      const auto rows, bench_engine(engine_bench_shapes(), *optimizer, {threads, flags.seconds}));
+  std::vector<EngineShape> shapes = engine_bench_shapes();
+  std::erase_if(shapes, [&](const EngineShape& shape) {
+    return !flags.shapes.empty() &&
+           std::ranges::find(flags.shapes, shape.name) == flags.shapes.end();
+  });
+  RUBATO_ASSIGN_OR_RETURN(const auto rows,
+                          bench_engine(shapes, *optimizer, {threads, flags.seconds}));
   BenchResult result;
-  result.table.columns = {{"engine", "", "shape of the model"},
-                          {"tokens", "1/s", "of the median training step"},
-                          {"speed", "GFLOP/s", "6 N_matmul + 6 L H E (T + 1) a token"},
-                          {"FMA peak", "GFLOP/s", "register-only loop, before and after"},
-                          {"share", "1", "speed / peak"},
-                          {"disturbed", "1", "change of the peak during the run"}};
+  Table speed, parts;
+  speed.columns = {{"engine", "", "shape of the model"},
+                   {"tokens", "1/s", "of the median training step"},
+                   {"speed", "GFLOP/s", "6 N_matmul + 6 L H E (T + 1) a token"},
+                   {"FMA peak", "GFLOP/s", "register-only loop, before and after"},
+                   {"share", "1", "speed / peak"},
+                   {"disturbed", "1", "change of the peak during the run"},
+                   {"steps", "1", "measured"},
+                   {"memory", "MB", "engine, parameters and optimizer state"}};
+  parts.columns = {{"ms a step", "", "of each thread, by part"}};
+  for (const std::string_view name : kStepPartNames)
+    parts.columns.push_back({std::string(name), "ms", ""});
+  parts.columns.push_back({"whole step", "ms", "waiting and starting included"});
   for (const EngineRow& row : rows) {
-    result.table.rows.push_back({row.name, fixed(row.tokens_per_s, 0), fixed(row.gflops, 0),
-                                 fixed(row.peak_gflops, 0), fixed(row.share_of_peak, 3),
-                                 fixed(row.peak_change, 3)});
+    speed.rows.push_back({row.name, fixed(row.tokens_per_s, 0), fixed(row.gflops, 0),
+                          fixed(row.peak_gflops, 0), fixed(row.share_of_peak, 3),
+                          fixed(row.peak_change, 3), cat(row.steps),
+                          fixed(static_cast<double>(row.memory_bytes) / 1e6, 0)});
+    std::vector<std::string> cells = {row.name};
+    for (const double ms : row.part_ms) cells.push_back(fixed(ms, 2));
+    cells.push_back(fixed(row.step_ms_median, 2));
+    parts.rows.push_back(std::move(cells));
+    nlohmann::ordered_json part_ms;
+    for (size_t i = 0; i < row.part_ms.size(); ++i) part_ms[kStepPartNames[i]] = row.part_ms[i];
     result.rows.push_back({{"bench", "engine"},
                            {"shape", row.name},
                            {"threads", row.threads},
@@ -60,8 +81,12 @@ StatusOr<BenchResult> engine(const BenchFlags& flags, int threads) {
                            {"peak_change", row.peak_change},
                            {"step_ms_median", row.step_ms_median},
                            {"step_ms_best", row.step_ms_best},
-                           {"share_of_peak", row.share_of_peak}});
+                           {"share_of_peak", row.share_of_peak},
+                           {"steps", row.steps},
+                           {"memory_bytes", row.memory_bytes},
+                           {"part_ms", part_ms}});
   }
+  result.tables = {std::move(speed), std::move(parts)};
   return result;
 }
 
@@ -69,13 +94,14 @@ StatusOr<BenchResult> outer(const BenchFlags&, int threads) {
   ThreadPool pool(threads);
   RUBATO_ASSIGN_OR_RETURN(const auto rows, bench_outer(kOuterParams, kOuterRepeats, pool));
   BenchResult result;
-  result.table.columns = {{"outer rule", "", "links in front of sgd"},
-                          {"speed", "GB/s", "of pseudo-gradient folded in"},
-                          {"limit", "GB/s", "in-place kernel with the same streams"},
-                          {"share", "1", "speed / limit"}};
+  Table table;
+  table.columns = {{"outer rule", "", "links in front of sgd"},
+                   {"speed", "GB/s", "of pseudo-gradient folded in"},
+                   {"limit", "GB/s", "in-place kernel with the same streams"},
+                   {"share", "1", "speed / limit"}};
   for (const OuterBenchRow& row : rows) {
-    result.table.rows.push_back({row.name, fixed(row.gb_per_s, 2), fixed(row.limit_gb_per_s, 2),
-                                 fixed(row.share_of_limit, 3)});
+    table.rows.push_back({row.name, fixed(row.gb_per_s, 2), fixed(row.limit_gb_per_s, 2),
+                          fixed(row.share_of_limit, 3)});
     result.rows.push_back({{"bench", "outer"},
                            {"name", row.name},
                            {"threads", threads},
@@ -83,6 +109,7 @@ StatusOr<BenchResult> outer(const BenchFlags&, int threads) {
                            {"limit_gb_per_s", row.limit_gb_per_s},
                            {"share_of_limit", row.share_of_limit}});
   }
+  result.tables = {std::move(table)};
   return result;
 }
 
@@ -102,7 +129,7 @@ StatusOr<int> bench(const BenchFlags& flags, Terminal& terminal) {
       continue;
     }
     RUBATO_ASSIGN_OR_RETURN(BenchResult result, which.run(flags, threads));
-    terminal.out << to_plain_text(result.table) << std::endl;
+    for (const Table& table : result.tables) terminal.out << to_plain_text(table) << std::endl;
     for (auto& row : result.rows) rows.push_back(std::move(row));
   }
   if (flags.json) terminal.out << nlohmann::ordered_json{{"rows", rows}}.dump() << "\n";
@@ -118,6 +145,11 @@ void add_bench(CLI::App& app, CommandBody& chosen) {
   std::vector<std::string> names;
   for (const Bench& which : kBenches) names.push_back(which.name);
   command->add_option("names", flags->names, "default: all")->check(CLI::IsMember(names));
+  std::vector<std::string> shapes;
+  for (const EngineShape& shape : engine_bench_shapes()) shapes.push_back(shape.name);
+  command->add_option("--shapes", flags->shapes, "of the engine, a,b,c; default: all")
+      ->delimiter(',')
+      ->check(CLI::IsMember(shapes));
   command->add_option("--threads", flags->threads, "0: all cores")->check(CLI::Range(0, 1024));
   command->add_option("--seconds", flags->seconds, "of measured steps for each engine shape")
       ->check(CLI::Range(0.1, 3600.0))

@@ -8,14 +8,22 @@
 #include "rubato/base/rng.h"
 #include "rubato/lm/engine.h"
 #include "rubato/lm/kernels/fma_peak.h"
+#include "rubato/lm/lm_workload.h"
 #include "rubato/lm/team.h"
 
 namespace rubato {
 namespace {
 
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+constexpr size_t kLeastSteps = 20;
+constexpr int kProfiledSteps = 5;
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
+
+double now_s() { return static_cast<double>(now_ns()) * 1e-9; }
 
 std::vector<int32_t> random_tokens(const EngineShape& shape) {
   std::vector<int32_t> tokens(shape.batch * (shape.sequence_length + 1));
@@ -46,9 +54,15 @@ StatusOr<EngineRow> bench_shape(const EngineShape& shape, const InnerOptimizer& 
   step();  // touches what is touched once
   const double before = measure_fma_peak(options.threads);
   std::vector<double> seconds;
-  for (double spent = 0; spent < options.seconds || seconds.size() < 3; spent += seconds.back())
+  for (double spent = 0; spent < options.seconds || seconds.size() < kLeastSteps;
+       spent += seconds.back()) {
     seconds.push_back(step());
+  }
   const double after = measure_fma_peak(options.threads);
+
+  // Apart, so that reading clocks disturbs no figure.
+  engine->measure_parts(now_ns);
+  for (int i = 0; i < kProfiledSteps; ++i) step();
 
   std::sort(seconds.begin(), seconds.end());
   const double median = seconds[seconds.size() / 2];
@@ -63,6 +77,12 @@ StatusOr<EngineRow> bench_shape(const EngineShape& shape, const InnerOptimizer& 
   row.share_of_peak = row.gflops / row.peak_gflops;
   row.step_ms_median = median * 1e3;
   row.step_ms_best = seconds.front() * 1e3;
+  row.steps = static_cast<int64_t>(seconds.size());
+  row.memory_bytes =
+      predict_memory_bytes(shape.model, shape.sequence_length, shape.batch, engine->options().lanes,
+                           options.threads, optimizer.num_planes());
+  for (const int64_t ns : engine->part_times())
+    row.part_ms.push_back(static_cast<double>(ns) / 1e6 / kProfiledSteps / options.threads);
   return row;
 }
 
@@ -86,7 +106,14 @@ std::vector<EngineShape> engine_bench_shapes() {
                          .head_dim = 64,
                          .ffn = 2368,
                          .vocab = 32000};
-  return {{"a", a, 16, 128}, {"a4096", a4096, 16, 128}, {"b", b, 8, 256}, {"c", c, 4, 256}};
+  ModelConfig demo = a;
+  demo.vocab = 1024;
+  ModelConfig large = c;
+  large.layers = 12;
+  large.heads = large.kv_heads = 16;
+  return {{"a", a, 16, 128},      {"a4096", a4096, 16, 128}, {"demo", demo, 4, 128},
+          {"b", b, 8, 256},       {"b2048", b, 1, 2048},     {"c", c, 4, 256},
+          {"150m", large, 4, 256}};
 }
 
 double measure_fma_peak(int threads) {

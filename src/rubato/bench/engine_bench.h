@@ -31,15 +31,18 @@ struct EngineRow {
   double share_of_peak = 0;   // gflops / peak_gflops
   double step_ms_median = 0;  // whole steps, optimizer included
   double step_ms_best = 0;
+  int64_t steps = 0;            // measured
+  int64_t memory_bytes = 0;     // engine, parameters and optimizer state
+  std::vector<double> part_ms;  // of a step on each thread, by StepPart; the rest is waiting
 };
 
 struct EngineBenchOptions {
   int threads = 2;
-  double seconds = 3;  // of measured steps a shape; at least three steps are taken
+  double seconds = 3;  // of measured steps a shape; at least twenty steps are taken
 };
 
-/// The shapes of the table in docs: a (width 128), a4096, b (width 256, 32000 pieces), c (width
-/// 896).
+/// Width 128: a, a4096 (pieces), and demo, the recipe's; width 256 and 32000 pieces: b, b2048 (its
+/// sequence length); width 896: c, and 150m, the preset.
 std::vector<EngineShape> engine_bench_shapes();
 
 /// [GFLOP/s] of the register-only loop on `threads` threads at once, best of several tries.

@@ -88,28 +88,34 @@ double Decoder::loss_and_gradient(const float* params, std::span<const int32_t> 
     }
     if (!config_.tied) std::fill_n(gradient + offsets_->embedding, config_.vocab * d, 0.0f);
   }
+  clock_.begin();
   forward(params, rows);
   const double loss =
       cross_entropy_.loss_and_gradient(rows, normed_, params + offsets_->head, targets_, scale,
                                        first, dnormed_, gradient + offsets_->head);
+  clock_.lap(StepPart::kHead);
   std::fill_n(dx_, rows * d, 0.0f);
   kernels::rms_norm_backward(rows, d, dnormed_, x_, params + offsets_->final_norm, rms_, dx_,
                              gradient + offsets_->final_norm);
+  clock_.lap(StepPart::kNorms);
   for (int64_t i = config_.layers - 1; i >= 0; --i)
     backward_layer(params, offsets_->layers[i], rows, layers_[i], first, gradient);
   kernels::scatter_add_rows(rows, d, 1.0f, dx_, inputs_, gradient + offsets_->embedding);
+  clock_.lap(StepPart::kEmbedding);
   return loss;
 }
 
 void Decoder::forward(const float* params, int64_t rows) {
   const int64_t d = config_.width;
   kernels::gather_rows(rows, d, params + offsets_->embedding, inputs_, layers_[0].x);
+  clock_.lap(StepPart::kEmbedding);
   for (int64_t i = 0; i < config_.layers; ++i) {
     float* next = i + 1 < config_.layers ? layers_[i + 1].x : x_;
     forward_layer(params, offsets_->layers[i], rows, layers_[i], next);
   }
   kernels::rms_norm_forward(rows, d, static_cast<float>(config_.norm_eps), x_,
                             params + offsets_->final_norm, normed_, rms_);
+  clock_.lap(StepPart::kNorms);
 }
 
 void Decoder::forward_layer(const float* params, const LayerOffsets& at, int64_t rows,
@@ -119,17 +125,25 @@ void Decoder::forward_layer(const float* params, const LayerOffsets& at, int64_t
   const size_t stream_bytes = static_cast<size_t>(rows * d) * sizeof(float);
   kernels::rms_norm_forward(rows, d, eps, cache.x, params + at.attention_norm, cache.normed,
                             cache.rms);
+  clock_.lap(StepPart::kNorms);
   gemm_nt(rows, row_width_, d, cache.normed, d, params + at.qkv, d, 0.0f, qkv_, row_width_);
+  clock_.lap(StepPart::kProjections);
   attention_.forward(rows / positions_, qkv_, cache.attention, cache.mixed);
+  clock_.lap(StepPart::kAttention);
   std::memcpy(cache.x_mid, cache.x, stream_bytes);
   gemm_nt(rows, d, q_width_, cache.mixed, q_width_, params + at.out, q_width_, 1.0f, cache.x_mid,
           d);
+  clock_.lap(StepPart::kProjections);
   kernels::rms_norm_forward(rows, d, eps, cache.x_mid, params + at.ffn_norm, cache.normed_mid,
                             cache.rms_mid);
+  clock_.lap(StepPart::kNorms);
   gemm_nt(rows, 2 * f, d, cache.normed_mid, d, params + at.gate_up, d, 0.0f, cache.gate_up, 2 * f);
+  clock_.lap(StepPart::kProjections);
   kernels::swiglu_forward(rows, f, cache.gate_up, cache.active);
+  clock_.lap(StepPart::kSwiglu);
   std::memcpy(next, cache.x_mid, stream_bytes);
   gemm_nt(rows, d, f, cache.active, f, params + at.down, f, 1.0f, next, d);
+  clock_.lap(StepPart::kProjections);
 }
 
 void Decoder::backward_layer(const float* params, const LayerOffsets& at, int64_t rows,
@@ -138,19 +152,27 @@ void Decoder::backward_layer(const float* params, const LayerOffsets& at, int64_
   const float keep = first ? 0.0f : 1.0f;
   gemm_tn(d, f, rows, dx_, d, cache.active, f, keep, gradient + at.down, f);
   gemm_nn(rows, f, d, dx_, d, params + at.down, f, 0.0f, dwide_, f);
+  clock_.lap(StepPart::kProjections);
   kernels::swiglu_backward(rows, f, dwide_, cache.gate_up);
+  clock_.lap(StepPart::kSwiglu);
   gemm_tn(2 * f, d, rows, cache.gate_up, 2 * f, cache.normed_mid, d, keep, gradient + at.gate_up,
           d);
   gemm_nn(rows, d, 2 * f, cache.gate_up, 2 * f, params + at.gate_up, d, 0.0f, dnormed_, d);
+  clock_.lap(StepPart::kProjections);
   kernels::rms_norm_backward(rows, d, dnormed_, cache.x_mid, params + at.ffn_norm, cache.rms_mid,
                              dx_, gradient + at.ffn_norm);
+  clock_.lap(StepPart::kNorms);
   gemm_tn(d, q_width_, rows, dx_, d, cache.mixed, q_width_, keep, gradient + at.out, q_width_);
   gemm_nn(rows, q_width_, d, dx_, d, params + at.out, q_width_, 0.0f, dwide_, q_width_);
+  clock_.lap(StepPart::kProjections);
   attention_.backward(rows / positions_, cache.attention, cache.mixed, dwide_, qkv_);
+  clock_.lap(StepPart::kAttention);
   gemm_tn(row_width_, d, rows, qkv_, row_width_, cache.normed, d, keep, gradient + at.qkv, d);
   gemm_nn(rows, d, row_width_, qkv_, row_width_, params + at.qkv, d, 0.0f, dnormed_, d);
+  clock_.lap(StepPart::kProjections);
   kernels::rms_norm_backward(rows, d, dnormed_, cache.x, params + at.attention_norm, cache.rms, dx_,
                              gradient + at.attention_norm);
+  clock_.lap(StepPart::kNorms);
 }
 
 }  // namespace rubato

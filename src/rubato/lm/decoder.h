@@ -14,6 +14,7 @@
 #include "rubato/lm/cross_entropy.h"
 #include "rubato/lm/model_config.h"
 #include "rubato/lm/model_offsets.h"
+#include "rubato/lm/step_profile.h"
 
 namespace rubato {
 
@@ -24,6 +25,9 @@ class Decoder {
   Decoder(const ModelConfig& config, const ModelOffsets& offsets, int64_t positions,
           int64_t sequences, bool backward, Carver& carver);
   void init();
+  /// Starts a new count; nullptr stops counting.
+  void measure_parts(ReadClock clock) { clock_ = PartClock(clock); }
+  const PartTimes& part_times() const { return clock_.times(); }
 
   /// Sum of the token losses [nats]. `tokens` (sequences, T + 1): inputs and, one further, targets.
   double loss(const float* params, std::span<const int32_t> tokens);
@@ -60,6 +64,7 @@ class Decoder {
   int64_t positions_, max_rows_;
   int64_t q_width_, row_width_;  // H*E, C
   bool backward_;
+  PartClock clock_;
   AttentionLayer attention_;
   CrossEntropy cross_entropy_;
   std::vector<LayerCache> layers_;

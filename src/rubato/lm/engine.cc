@@ -41,7 +41,8 @@ Engine::Engine(const EngineOptions& options)
       layout_(model_layout(options.model)),
       offsets_(options.model, layout_),
       microbatch_(std::max<int64_t>(microbatch_rows(options.model) / options.sequence_length, 1)),
-      blocks_(pieces(layout_.size(), kBlockFloats)) {}
+      blocks_(pieces(layout_.size(), kBlockFloats)),
+      clocks_(static_cast<size_t>(options.threads)) {}
 
 void Engine::carve(Carver& carver) {
   decoders_.clear();
@@ -74,6 +75,21 @@ StatusOr<std::unique_ptr<Engine>> Engine::make(const EngineOptions& options) {
   for (Decoder& decoder : engine->decoders_) decoder.init();
   RUBATO_ASSIGN_OR_RETURN(engine->team_, Team::make(options.threads));
   return engine;
+}
+
+void Engine::measure_parts(ReadClock clock) {
+  for (Decoder& decoder : decoders_) decoder.measure_parts(clock);
+  for (PartClock& own : clocks_) own = PartClock(clock);
+}
+
+PartTimes Engine::part_times() const {
+  PartTimes sum{};
+  const auto add = [&sum](const PartTimes& times) {
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += times[i];
+  };
+  for (const Decoder& decoder : decoders_) add(decoder.part_times());
+  for (const PartClock& clock : clocks_) add(clock.times());
+  return sum;
 }
 
 int64_t Engine::sequences_in(std::span<const int32_t> tokens) const {
@@ -145,7 +161,9 @@ StepResult Engine::loss_and_gradient(std::span<const float> params, std::span<co
       run_lane(lane, decoders_[member], params.data(), tokens, sequences);
   });
   team_->run(members, [&](int member) {
+    clocks_[member].begin();
     add_lanes(part_begin(blocks_, member, members), part_begin(blocks_, member + 1, members));
+    clocks_[member].lap(StepPart::kLanes);
   });
   StepResult result;
   result.tokens = sequences * options_.sequence_length;
@@ -175,8 +193,10 @@ StepResult Engine::step(const InnerOptimizer& optimizer, std::span<float> params
   team_->run(members, [&](int member) {
     const int64_t begin = part_begin(blocks_, member, members) * kBlockFloats;
     const int64_t end = part_begin(blocks_, member + 1, members) * kBlockFloats;
+    clocks_[member].begin();
     optimizer.update(layout_, begin, std::min(end, layout_.size()), gradient(),
                      static_cast<float>(scale), lr, state, params);
+    clocks_[member].lap(StepPart::kOptimizer);
   });
   return result;
 }

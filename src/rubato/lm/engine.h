@@ -17,6 +17,7 @@
 #include "rubato/lm/decoder.h"
 #include "rubato/lm/model_config.h"
 #include "rubato/lm/model_offsets.h"
+#include "rubato/lm/step_profile.h"
 #include "rubato/lm/team.h"
 #include "rubato/trainer/trainer.h"
 
@@ -42,6 +43,11 @@ class Engine {
   const Layout& layout() const { return layout_; }
   /// Sequences that are processed together; fixed by the shape.
   int64_t microbatch() const { return microbatch_; }
+  /// Starts a new count of where training steps spend their time; nullptr, as at first, counts
+  /// nothing.
+  void measure_parts(ReadClock clock);
+  /// Of the steps since then, all threads together; waiting for each other is not in it.
+  PartTimes part_times() const;
 
   /// Adds the token losses [nats] of `tokens` (n, T + 1), n <= max_batch, to `sum`, microbatch by
   /// microbatch in order. Inputs are the first T columns, targets the last T.
@@ -80,6 +86,7 @@ class Engine {
   double* lane_losses_ = nullptr;        // [lanes]
   double* block_squares_ = nullptr;      // [blocks]
   double* microbatch_losses_ = nullptr;  // [microbatches of max_batch]
+  std::vector<PartClock> clocks_;        // one a thread, beside the decoders' own
   std::unique_ptr<Team> team_;
 };
 

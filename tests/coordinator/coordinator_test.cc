@@ -1,10 +1,9 @@
 // What a coordinator refuses to be made of, and what scenarios cannot show.
 #include "rubato/coordinator/coordinator.h"
 
+#include "tests/coordinator/rig.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include "tests/coordinator/rig.h"
 
 namespace rubato {
 namespace {
@@ -31,7 +30,9 @@ TEST(Coordinator, RefusesWhatCannotWork) {
   EXPECT_TRUE(small_rig().make().ok());
   EXPECT_EQ(message([](Rig& rig) { rig.config.shard_sequences.clear(); }),
             "[coordinator] shards: got 0, want at least 1");
-  EXPECT_THAT(message([](Rig& rig) { rig.config.shard_sequences = {4, 0}; }),
+  EXPECT_THAT(message([](Rig& rig) {
+                rig.config.shard_sequences = {4, 0};
+              }),
               HasSubstr("sequences of a shard: got 0, want at least 1"));
   EXPECT_EQ(message([](Rig& rig) { rig.config.local_steps = 0; }),
             "[coordinator] local_steps: got 0, want at least 1");

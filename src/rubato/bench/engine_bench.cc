@@ -106,12 +106,17 @@ std::vector<EngineShape> engine_bench_shapes() {
                          .head_dim = 64,
                          .ffn = 2368,
                          .vocab = 32000};
-  ModelConfig demo = a;
-  demo.vocab = 1024;
+  const ModelConfig demo = {.layers = 2,
+                            .width = 64,
+                            .heads = 2,
+                            .kv_heads = 2,
+                            .head_dim = 32,
+                            .ffn = 192,
+                            .vocab = 512};
   ModelConfig large = c;
   large.layers = 12;
   large.heads = large.kv_heads = 16;
-  return {{"a", a, 16, 128},      {"a4096", a4096, 16, 128}, {"demo", demo, 4, 128},
+  return {{"a", a, 16, 128},      {"a4096", a4096, 16, 128}, {"demo", demo, 8, 128},
           {"b", b, 8, 256},       {"b2048", b, 1, 2048},     {"c", c, 4, 256},
           {"150m", large, 4, 256}};
 }

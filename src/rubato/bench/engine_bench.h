@@ -41,8 +41,8 @@ struct EngineBenchOptions {
   double seconds = 3;  // of measured steps a shape; at least twenty steps are taken
 };
 
-/// Width 128: a, a4096 (pieces), and demo, the recipe's; width 256 and 32000 pieces: b, b2048 (its
-/// sequence length); width 896: c, and 150m, the preset.
+/// Width 128: a, a4096 (pieces); width 64: demo, the recipe's; width 256 and 32000 pieces: b, b2048
+/// (its sequence length); width 896: c, and 150m, the preset.
 std::vector<EngineShape> engine_bench_shapes();
 
 /// [GFLOP/s] of the register-only loop on `threads` threads at once, best of several tries.

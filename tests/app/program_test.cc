@@ -1,6 +1,8 @@
 #include "rubato/app/program.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <sstream>
 #include <vector>
 
@@ -65,6 +67,26 @@ TEST(Program, TheEnginesBenchSaysWhereTheTimeGoes) {
   }
   EXPECT_EQ(row["part_ms"].size(), 8u);
   EXPECT_GT(parts_ms, 0.3 * row["step_ms_best"].get<double>()) << "the parts make up the step";
+}
+
+// More than any machine has: said before it is asked for, and nothing is left behind.
+TEST(Program, TooLittleMemoryIsOneLine) {
+  const Outcome outcome =
+      run({"train", std::string(RUBATO_SOURCE_DIR) + "/recipes/tiny-quadratic.toml", "--set",
+           "quadratic.dim=1000000000", "--set", "quadratic.shards=4096", "--out", "too-large"});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, ::testing::AllOf(HasSubstr("quadratic.dim"), HasSubstr("want")));
+  EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1);
+  EXPECT_FALSE(std::filesystem::exists("too-large"));
+}
+
+// A disk that is full under somebody's `> file`.
+TEST(Program, OutputThatCannotBeWrittenIsAnError) {
+  std::ofstream full("/dev/full");
+  std::ostringstream err;
+  const std::vector<std::string> args = {"describe"};
+  EXPECT_EQ(run_program(args, {full, err}), kExitError);
+  EXPECT_THAT(err.str(), HasSubstr("[output] could not be written"));
 }
 
 TEST(Program, WrongUsageIsTwoAndOneLine) {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "rubato/base/digest.h"
+#include "rubato/lm/arena.h"
 #include "rubato/lm/lm_workload.h"
 #include "rubato/lm/toy_classifier.h"
 #include "rubato/trainer/quadratic.h"
@@ -89,6 +90,10 @@ StatusOr<BuiltWorkload> build_quadratic(const Recipe& recipe) {
   options.shard_spread = recipe.real("quadratic.shard_spread");
   options.condition = recipe.real("quadratic.condition");
   options.seed = static_cast<uint64_t>(recipe.integer("quadratic.data_seed"));
+  // Targets of every shard, their mean, the curvature and two buffers of work.
+  const int64_t doubles = options.dim * (options.shards + 4);
+  RUBATO_RETURN_IF_ERROR(
+      annotate(check_memory(doubles * static_cast<int64_t>(sizeof(double))), "quadratic.dim"));
   RUBATO_ASSIGN_OR_RETURN(auto workload, QuadraticWorkload::make(options, std::move(optimizer)));
   return BuiltWorkload{std::move(workload), generated_digest(recipe, "quadratic")};
 }

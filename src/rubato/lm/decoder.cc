@@ -88,7 +88,6 @@ double Decoder::loss_and_gradient(const float* params, std::span<const int32_t> 
     }
     if (!config_.tied) std::fill_n(gradient + offsets_->embedding, config_.vocab * d, 0.0f);
   }
-  clock_.begin();
   forward(params, rows);
   const double loss =
       cross_entropy_.loss_and_gradient(rows, normed_, params + offsets_->head, targets_, scale,
@@ -107,6 +106,7 @@ double Decoder::loss_and_gradient(const float* params, std::span<const int32_t> 
 
 void Decoder::forward(const float* params, int64_t rows) {
   const int64_t d = config_.width;
+  clock_.begin();
   kernels::gather_rows(rows, d, params + offsets_->embedding, inputs_, layers_[0].x);
   clock_.lap(StepPart::kEmbedding);
   for (int64_t i = 0; i < config_.layers; ++i) {

@@ -26,10 +26,11 @@ std::vector<std::string> split(std::string_view text) {
   return parts;
 }
 
-void check_round_trip(const Recipe& recipe) {
+void check_round_trip(const Recipe& recipe, bool narrowed) {
   const std::string text = recipe.to_toml();
-  const auto again = Recipe::parse(schema(), text, "written.toml");
+  auto again = Recipe::parse(schema(), text, "written.toml");
   RUBATO_CHECK(again.ok(), "a recipe that was written does not parse: ", again.status().message());
+  if (narrowed) again = again->narrowed();
   RUBATO_CHECK(difference(recipe, *again).empty(), join(difference(recipe, *again), "; "));
   RUBATO_CHECK(recipe == *again && recipe.digest() == again->digest(), "values changed");
   RUBATO_CHECK(again->to_toml() == text, "another text the second time");
@@ -48,7 +49,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     check_error(recipe.status(), in_file ? "[recipe] fuzz.toml:" : "[recipe] --set: ");
     return 0;
   }
-  check_round_trip(*recipe);
-  check_round_trip(recipe->narrowed());
+  check_round_trip(*recipe, false);
+  check_round_trip(recipe->narrowed(), true);
   return 0;
 }

@@ -191,6 +191,15 @@ TEST(Recipe, NarrowedKeepsWhatIsInForce) {
   EXPECT_EQ(narrow.count("outer.sgd.lr"), 1u);
 }
 
+TEST(Recipe, WhatElseIsRunIsNoPartOfOneRun) {
+  const auto run_of = [](const std::string& text) { return parse(text)->narrowed(); };
+  const Recipe plain = run_of("[tune]\ngrid = [0.1]\n");
+  EXPECT_EQ(plain.digest(), run_of("[tune]\ngrid = [0.1, 0.2]\n").digest());
+  EXPECT_EQ(plain.digest(), run_of("[compare]\nmethods = [\"dn\"]\n").digest());
+  EXPECT_NE(plain.digest(), run_of("[run]\nseed = 9\n").digest());
+  EXPECT_EQ(parse(plain.to_toml())->narrowed(), plain);
+}
+
 // A value that the spec accepts.
 OptionValue any_value(const OptionSpec& spec) {
   const auto real = [&] {

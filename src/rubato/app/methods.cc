@@ -144,7 +144,7 @@ Status check_sets_have_effect(const Recipe& base, std::span<const Recipe> recipe
   for (const auto& [key, value] : base.resolved()) {
     if (base.where(key) != "--set") continue;
     const auto in_force = [&key = key](const Recipe& r) { return r.resolved().contains(key); };
-    if (std::ranges::any_of(recipes, in_force)) continue;
+    if (std::ranges::any_of(recipes, in_force) || base.of_many_runs(key)) continue;
     std::vector<std::string> methods;
     for (const Recipe& recipe : recipes) methods.push_back(recipe.text("run.method"));
     return base.error(key, cat("got a key without effect under ", join(methods, ", "), " of a ",

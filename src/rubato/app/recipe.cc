@@ -175,11 +175,18 @@ std::string Recipe::where(std::string_view key) const {
   return it == where_.end() ? "default" : it->second;
 }
 
+bool Recipe::of_many_runs(std::string_view key) const {
+  return std::ranges::any_of(schema_->sections(), [&](const RecipeSection& section) {
+    return section.of_many_runs && section.name == section_of(key);
+  });
+}
+
 Status Recipe::error(std::string_view key, std::string_view message) const {
   return fail(where(key), cat(key, ": ", message));
 }
 
 bool Recipe::in_force(const RecipeSection& section) const {
+  if (narrowed_ && section.of_many_runs) return false;
   if (section.selector.empty()) return true;
   const OptionValue& selected = get(section.selector);
   if (const auto* names = std::get_if<std::vector<std::string>>(&selected)) {
@@ -197,9 +204,10 @@ bool Recipe::in_force(const RecipeSection& section, const OptionSpec& spec) cons
 Recipe Recipe::narrowed() const {
   Recipe copy = *this;
   copy.overlays_.clear();
+  copy.narrowed_ = true;
   for (const RecipeSection& section : schema_->sections()) {
     for (const OptionSpec& spec : section.options) {
-      if (in_force(section, spec)) continue;
+      if (in_force(section, spec) && !section.of_many_runs) continue;
       copy.given_.erase(cat(section.name, ".", spec.name));
       copy.where_.erase(cat(section.name, ".", spec.name));
     }

@@ -43,6 +43,8 @@ class Recipe {
   std::map<std::string, OptionValue> section(std::string_view name) const;
   /// Where a key was given: `demo.toml:12`, `--set`, or `default`.
   std::string where(std::string_view key) const;
+  /// Whether the key says which runs to make, and nothing about any one of them.
+  bool of_many_runs(std::string_view key) const;
   /// InvalidArgument `[recipe] demo.toml:12: KEY: MESSAGE`, for checks across keys.
   Status error(std::string_view key, std::string_view message) const;
 
@@ -53,7 +55,8 @@ class Recipe {
   const Values& overlay(std::string_view method) const;
   StatusOr<Recipe> with_overlay(std::string_view method, std::string_view key,
                                 const OptionValue& value) const;
-  /// The recipe of one method: overlays and keys that are not in force are dropped.
+  /// The recipe of one run: overlays, keys that are not in force and those of many runs are
+  /// dropped, so that its digest says what was run and not what else was.
   Recipe narrowed() const;
 
   /// Every key in force or given, with its value; overlays as `methods.NAME.KEY`.
@@ -82,6 +85,7 @@ class Recipe {
   Values given_;
   std::map<std::string, std::string, std::less<>> where_;  // of given keys
   std::map<std::string, Values, std::less<>> overlays_;    // by method
+  bool narrowed_ = false;
 };
 
 /// The keys that differ, each as `train.local_steps 50 -> 20`; `absent` for a missing one.

@@ -196,7 +196,9 @@ RecipeSection compare_section(const std::vector<std::string>& methods) {
                        "share of the budget up to which an asynchronous method is followed to find "
                        "the time it takes to reach the synchronous loss")},
           "",
-          ""};
+          "",
+          {},
+          true};
 }
 
 RecipeSection tune_section() {
@@ -207,7 +209,9 @@ RecipeSection tune_section() {
            reals_option("factors", {0.5, 1.0, 2.0, 4.0}, 1e-9, 1e3, "1",
                         "factors of the rates that are tried for a method without an outer step")},
           "",
-          ""};
+          "",
+          {},
+          true};
 }
 
 // The key that chooses among the entries of a kind, e.g. gate.kind.

@@ -25,6 +25,7 @@ struct RecipeSection {
   std::string selector;  // in force while this key names `entry`; "" is always in force
   std::string entry;
   std::vector<std::string> language_model_only = {};  // options that other model.kinds do not read
+  bool of_many_runs = false;  // says which runs to make, nothing about any one of them
 };
 
 class RecipeSchema {

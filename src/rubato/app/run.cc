@@ -349,7 +349,9 @@ StatusOr<RunResult> run_recipe(const Recipe& recipe, const Workload& workload,
 StatusOr<Recipe> recipe_of_run(FileSystem& files, const std::string& directory) {
   const std::string path = join_path(directory, "recipe.toml");
   RUBATO_ASSIGN_OR_RETURN(const std::string text, files.read_file(path));
-  return Recipe::parse(RecipeSchema::make(catalogue()), text, path);
+  RUBATO_ASSIGN_OR_RETURN(const Recipe recipe,
+                          Recipe::parse(RecipeSchema::make(catalogue()), text, path));
+  return recipe.narrowed();
 }
 
 }  // namespace rubato

@@ -47,7 +47,7 @@ TEST(Methods, ResolvedRecipeReadsBackAsTheSameMethod) {
   const Recipe base = recipe("[methods.dn-dylu]\n\"outer.delayed_nesterov.lr\" = 0.4\n");
   const Recipe dn = *recipe_for_method(base, "dn-dylu");
   const Recipe again = recipe(dn.to_toml());
-  EXPECT_EQ(dn, again);
+  EXPECT_EQ(dn, again.narrowed());
   EXPECT_EQ(*recipe_for_method(again, "dn-dylu"), dn);
 }
 

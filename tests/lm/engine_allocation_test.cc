@@ -30,25 +30,29 @@ namespace {
 
 TEST(EngineAllocation, AStepCallsOperatorNewNever) {
   const ModelConfig model = {.layers = 2, .width = 32, .ffn = 80, .vocab = 1500};
-  const auto engine =
-      Engine::make(
-          {.model = model, .sequence_length = 64, .max_batch = 6, .lanes = 2, .threads = 2})
-          .value();
-  const InnerEntry* adamw =
-      find_entry<InnerEntry>("test", "inner optimizer", inner_entries(), "adamw").value();
-  const auto optimizer = adamw->make(Options::resolve("test", adamw->options, {}).value()).value();
-  std::vector<float> params(engine->layout().size());
-  initialise_model(model, engine->layout(), 1, params);
-  InnerState state = optimizer->make_state(engine->layout().size());
-  std::vector<int32_t> tokens(6 * 65);
-  Rng rng(1, RngStream::kTest);
-  for (int32_t& token : tokens) token = static_cast<int32_t>(rng.below(1500));
-  // The first step may start what libraries start lazily.
-  engine->step(*optimizer, params, state, tokens, 1e-3, 2);
-  const int64_t before = news.load();
-  ASSERT_GT(before, 0) << "the counter is not in place";
-  for (int i = 0; i < 5; ++i) engine->step(*optimizer, params, state, tokens, 1e-3, 2);
-  EXPECT_EQ(news.load() - before, 0);
+  for (const InnerEntry* entry : inner_entries()) {
+    const std::shared_ptr<const InnerOptimizer> optimizer =
+        entry->make(Options::resolve("test", entry->options, {}).value()).value();
+    const auto engine = Engine::make({.model = model,
+                                      .sequence_length = 64,
+                                      .max_batch = 6,
+                                      .lanes = 2,
+                                      .threads = 2,
+                                      .optimizer = optimizer})
+                            .value();
+    std::vector<float> params(engine->layout().size());
+    initialise_model(model, engine->layout(), 1, params);
+    InnerState state = optimizer->make_state(engine->layout().size());
+    std::vector<int32_t> tokens(6 * 65);
+    Rng rng(1, RngStream::kTest);
+    for (int32_t& token : tokens) token = static_cast<int32_t>(rng.below(1500));
+    // The first step may start what libraries start lazily.
+    engine->step(params, state, tokens, 1e-3, 2);
+    const int64_t before = news.load();
+    ASSERT_GT(before, 0) << "the counter is not in place";
+    for (int i = 0; i < 5; ++i) engine->step(params, state, tokens, 1e-3, 2);
+    EXPECT_EQ(news.load() - before, 0) << entry->name;
+  }
 }
 
 }  // namespace

@@ -50,7 +50,8 @@ std::unique_ptr<Engine> make(int lanes, int threads, int64_t max_batch = 11) {
                        .sequence_length = kLength,
                        .max_batch = max_batch,
                        .lanes = lanes,
-                       .threads = threads})
+                       .threads = threads,
+                       .optimizer = adamw()})
       .value();
 }
 
@@ -61,14 +62,13 @@ struct Training {
 };
 
 Training train(Engine& engine, int threads, int64_t sequences, int steps) {
-  const auto optimizer = adamw();
   Training run;
   run.params.resize(engine.layout().size());
   initialise_model(kModel, engine.layout(), 3, run.params);
-  InnerState state = optimizer->make_state(engine.layout().size());
+  InnerState state = engine.options().optimizer->make_state(engine.layout().size());
   const std::vector<int32_t> tokens = random_tokens(sequences);
   for (int i = 0; i < steps; ++i) {
-    const StepResult result = engine.step(*optimizer, run.params, state, tokens, 1e-2, threads);
+    const StepResult result = engine.step(run.params, state, tokens, 1e-2, threads);
     run.losses.push_back(result.loss);
   }
   return run;
@@ -144,8 +144,7 @@ TEST(EngineLanes, LossesAloneAgreeWithTheStepsLossForAnyThreads) {
 
 TEST(EngineLanes, ALossThatIsNotFiniteLeavesEverythingAsItWas) {
   const auto engine = make(2, 2);
-  const auto optimizer = adamw();
-  InnerState state = optimizer->make_state(engine->layout().size());
+  InnerState state = engine->options().optimizer->make_state(engine->layout().size());
   const std::vector<int32_t> tokens = random_tokens(4);
   // One number is enough, where the batch is sure to read it.
   const int64_t read_row = tokens[0] * kModel.width;
@@ -160,7 +159,7 @@ TEST(EngineLanes, ALossThatIsNotFiniteLeavesEverythingAsItWas) {
       initialise_model(kModel, engine->layout(), 3, params);
       params[engine->layout().find(name)->offset + index] = poison;
       const std::vector<float> before = params;
-      const StepResult result = engine->step(*optimizer, params, state, tokens, 1e-2, 2);
+      const StepResult result = engine->step(params, state, tokens, 1e-2, 2);
       EXPECT_FALSE(std::isfinite(result.loss)) << name << " " << poison;
       EXPECT_EQ(std::memcmp(params.data(), before.data(), params.size() * sizeof(float)), 0)
           << name;

@@ -149,11 +149,11 @@ TEST(LmWorkload, RefusesATrainerThatDoesNotFit) {
 }
 
 TEST(LmWorkload, ForecastCoversTheEngineAndTheWorker) {
-  const int64_t forecast = predict_memory_bytes(model(), kLength, 8, 2, 2, 2);
+  const int64_t forecast = predict_memory_bytes(model(), kLength, 8, 2, 2, adamw());
   const int64_t engine = Engine::memory_bytes(
       {.model = model(), .sequence_length = kLength, .max_batch = 8, .lanes = 2, .threads = 2});
   EXPECT_GE(forecast, engine + 3 * 4 * model_layout(model()).size());
-  EXPECT_GT(predict_memory_bytes(model(), kLength, 8, 4, 2, 2), forecast);
+  EXPECT_GT(predict_memory_bytes(model(), kLength, 8, 4, 2, adamw()), forecast);
 }
 
 TEST(ScoreTokens, IsTheMeanOverEveryTokenButTheFirst) {

@@ -18,7 +18,7 @@ TEST(AdamW, FollowsTheFormulaInDoublePrecision) {
     const std::vector<float> gradient = normals(size, 100 + t);
     const double lr = 0.01 * t, scale = 0.5;
     state.steps = t;
-    adamw->update(layout, 0, size, gradient, static_cast<float>(scale), lr, state, params);
+    adamw->update(layout, 0, size, gradient, static_cast<float>(scale), lr, state, params, {});
     for (int64_t i = 0; i < size; ++i) {
       const double g = scale * static_cast<double>(gradient[i]);
       m[i] = 0.8 * m[i] + 0.2 * g;
@@ -39,7 +39,7 @@ TEST(AdamW, FirstStepIsTheSignOfTheGradient) {
   std::vector<float> params(layout.size(), 1.0F);
   std::vector<float> gradient = normals(layout.size(), 3);
   state.steps = 1;
-  adamw->update(layout, 0, layout.size(), gradient, 1.0F, 0.125, state, params);
+  adamw->update(layout, 0, layout.size(), gradient, 1.0F, 0.125, state, params, {});
   for (int64_t i = 0; i < layout.size(); ++i)
     EXPECT_NEAR(params[i], gradient[i] > 0 ? 0.875 : 1.125, 1e-6);
 }
@@ -58,7 +58,7 @@ TEST(AdamW, WideKernelsGiveTheBitsOfThePlainLoop) {
   for (int t = 1; t <= 5; ++t) {
     const std::vector<float> gradient = normals(size, 40 + t);
     state.steps = t;
-    adamw->update(layout, 0, size, gradient, 0.25F, lr, state, params);
+    adamw->update(layout, 0, size, gradient, 0.25F, lr, state, params, {});
     const float rate = static_cast<float>(lr / (1 - std::pow(0.9, t)));
     const float root_rate = static_cast<float>(1 / std::sqrt(1 - std::pow(0.95, t)));
     const float keep = static_cast<float>(1 - lr * 0.1);

@@ -1,5 +1,7 @@
 // What every inner optimizer promises, tested over the whole registry.
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <set>
 
 #include "tests/trainer/inner_testing.h"
@@ -36,18 +38,29 @@ std::vector<Case> all_cases() {
   return cases;
 }
 
+// The first place from `cut` on that cuts no tensor which is taken whole.
+int64_t allowed(const InnerOptimizer& optimizer, const Layout& layout, int64_t cut) {
+  for (const TensorSpec& tensor : layout.tensors()) {
+    const int64_t end = tensor.offset + tensor.size;
+    if (cut > tensor.offset && cut < end && optimizer.takes_whole(tensor)) return end;
+  }
+  return cut;
+}
+
 // `steps` steps over the ranges that `cuts` make; the parameters at the end.
 std::vector<float> run(const InnerOptimizer& optimizer, const Layout& layout, int64_t first,
                        int64_t last, const std::set<int64_t>& cuts, InnerState& state,
                        std::vector<float> params) {
-  std::set<int64_t> ends = cuts;
+  OwnWorkspace workspace(optimizer, layout);
+  std::set<int64_t> ends;
+  for (int64_t cut : cuts) ends.insert(allowed(optimizer, layout, cut));
   ends.insert(layout.size());
   for (int64_t t = first; t < last; ++t) {
     const std::vector<float> gradient = normals(layout.size(), 300 + t);
     state.steps = t + 1;
     int64_t begin = 0;
     for (int64_t end : ends) {
-      optimizer.update(layout, begin, end, gradient, 0.5F, 0.01, state, params);
+      optimizer.update(layout, begin, end, gradient, 0.5F, 0.01, state, params, workspace.lent());
       begin = end;
     }
   }
@@ -101,6 +114,29 @@ RC_GTEST_PROP(InnerConformance, AnySplitIntoRangesGivesTheSameBits, ()) {
   }
 }
 
+RC_GTEST_PROP(InnerConformance, PiecesAreTheWholeBufferAndCutNoWholeTensor, ()) {
+  Layout layout;
+  const auto count = *rc::gen::inRange(1, 8);
+  for (int i = 0; i < count; ++i) {
+    const auto role =
+        *rc::gen::element(TensorRole::kMatrix, TensorRole::kEmbedding, TensorRole::kNorm);
+    layout.add(cat("t", i),
+               {*rc::gen::inRange<int64_t>(1, 300), *rc::gen::inRange<int64_t>(1, 300)}, role);
+  }
+  for (const Case& c : all_cases()) {
+    std::vector<UpdatePiece> pieces = c.optimizer->pieces(layout);
+    std::ranges::sort(pieces, std::less(), &UpdatePiece::begin);
+    int64_t at = 0;
+    for (const UpdatePiece& piece : pieces) {
+      RC_ASSERT(piece.begin == at);
+      RC_ASSERT(piece.end > at);
+      at = piece.end;
+      RC_ASSERT(allowed(*c.optimizer, layout, at) == at);
+    }
+    RC_ASSERT(at == layout.size());
+  }
+}
+
 TEST(InnerConformance, AGradientThatLiesElsewhereGivesTheSameBits) {
   const Layout layout = four_roles(70);
   for (const Case& c : all_cases()) {
@@ -109,12 +145,17 @@ TEST(InnerConformance, AGradientThatLiesElsewhereGivesTheSameBits) {
     const std::vector<float> start = normals(layout.size(), 1);
     const auto want = run(*c.optimizer, layout, 0, 1, {}, flat, start);
     std::vector<float> got = start;
+    OwnWorkspace workspace(*c.optimizer, layout);
     const std::vector<float> gradient = normals(layout.size(), 300);
     apart.steps = 1;
     for (const TensorSpec& tensor : layout.tensors()) {
       const std::vector<float> own(gradient.begin() + tensor.offset,
                                    gradient.begin() + tensor.offset + tensor.size);
-      c.optimizer->update_range(tensor.role, tensor.offset, own, 0.5F, 0.01, apart, got);
+      if (c.optimizer->takes_whole(tensor)) {
+        c.optimizer->update_whole(tensor, own, 0.5F, 0.01, apart, got, workspace.lent());
+      } else {
+        c.optimizer->update_range(tensor.role, tensor.offset, own, 0.5F, 0.01, apart, got);
+      }
     }
     EXPECT_EQ(got, want) << c.name;
     EXPECT_EQ(apart.planes, flat.planes) << c.name;
@@ -151,7 +192,9 @@ TEST(InnerConformance, AZeroGradientFromZeroStateMovesNothingThatIsNotDecayed) {
     std::vector<float> params = normals(layout.size(), 1);
     const std::vector<float> start = params;
     state.steps = 1;
-    c.optimizer->update(layout, 0, layout.size(), zero, 1.0F, 0.01, state, params);
+    OwnWorkspace workspace(*c.optimizer, layout);
+    c.optimizer->update(layout, 0, layout.size(), zero, 1.0F, 0.01, state, params,
+                        workspace.lent());
     for (const TensorSpec& tensor : layout.tensors()) {
       for (int64_t i = tensor.offset; i < tensor.offset + tensor.size && !is_decayed(tensor.role);
            ++i)

@@ -1,6 +1,7 @@
 // Helpers of the tests of inner optimizers.
 #pragma once
 
+#include <cmath>
 #include <map>
 #include <memory>
 #include <string>
@@ -43,5 +44,30 @@ inline std::vector<float> normals(int64_t size, uint64_t key) {
   for (float& value : values) value = static_cast<float>(rng.normal());
   return values;
 }
+
+/// C = A * B or A * B^T by the definition, summed in double.
+template <bool kTransposed>
+void naive_product(int64_t m, int64_t n, int64_t k, const float* a, const float* b, float beta,
+                   float* c) {
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      double sum = 0;
+      for (int64_t l = 0; l < k; ++l)
+        sum += double{a[i * k + l]} * double{kTransposed ? b[j * k + l] : b[l * n + j]};
+      c[i * n + j] = static_cast<float>(sum) + (beta == 0 ? 0.0F : beta * c[i * n + j]);
+    }
+  }
+}
+
+/// A workspace of one thread with memory of its own.
+class OwnWorkspace {
+ public:
+  OwnWorkspace(const InnerOptimizer& optimizer, const Layout& layout)
+      : scratch_(optimizer.scratch_floats(layout), std::nanf("")) {}
+  InnerWorkspace lent() { return {scratch_, {naive_product<true>, naive_product<false>}}; }
+
+ private:
+  std::vector<float> scratch_;
+};
 
 }  // namespace rubato

@@ -18,7 +18,7 @@ void expect_formula(double momentum, double decay) {
     const std::vector<float> gradient = normals(size, 200 + t);
     const double lr = 0.02;
     state.steps = t;
-    sgd->update(layout, 0, size, gradient, 0.5F, lr, state, params);
+    sgd->update(layout, 0, size, gradient, 0.5F, lr, state, params, {});
     for (int64_t i = 0; i < size; ++i) {
       m[i] = momentum * m[i] + 0.5 * static_cast<double>(gradient[i]);
       theta[i] -= lr * ((i < 100 ? decay : 0.0) * theta[i] + m[i]);

@@ -123,6 +123,16 @@ TEST(TaskRun, DeltaIsStartMinusEnd) {
   EXPECT_EQ(*bench.base, *other.base) << "the published version is nobody's to change";
 }
 
+TEST(TaskRun, FirstStepOfATaskAtTheLargestRateWhenAsked) {
+  Bench bench;
+  bench.task.lr_first = 60;
+  EXPECT_LT(task_learning_rate(bench.task, 0, bench.settings), 0.06);
+  const double second = task_learning_rate(bench.task, 1, bench.settings);
+  bench.settings.first_step_at_max = true;
+  EXPECT_EQ(task_learning_rate(bench.task, 0, bench.settings), 0.1);
+  EXPECT_EQ(task_learning_rate(bench.task, 1, bench.settings), second);
+}
+
 TEST(TaskRun, PausedSavedAndRestoredAnywhereIsTheSame) {
   Bench plain;
   TaskRun uninterrupted(plain.task, plain.base, &plain.state);

@@ -39,14 +39,14 @@ StatusOr<BenchResult> engine(const BenchFlags& flags, int threads) {
   RUBATO_ASSIGN_OR_RETURN(const InnerEntry* entry,
                           find_entry("bench", "inner optimizer", inner_entries(), "adamw"));
   RUBATO_ASSIGN_OR_RETURN(const Options options, Options::resolve("adamw", entry->options, {}));
-  RUBATO_ASSIGN_OR_RETURN(const auto optimizer, entry->make(options));
+  RUBATO_ASSIGN_OR_RETURN(auto optimizer, entry->make(options));
   std::vector<EngineShape> shapes = engine_bench_shapes();
   std::erase_if(shapes, [&](const EngineShape& shape) {
     return !flags.shapes.empty() &&
            std::ranges::find(flags.shapes, shape.name) == flags.shapes.end();
   });
   RUBATO_ASSIGN_OR_RETURN(const auto rows,
-                          bench_engine(shapes, *optimizer, {threads, flags.seconds}));
+                          bench_engine(shapes, std::move(optimizer), {threads, flags.seconds}));
   BenchResult result;
   Table speed, parts;
   speed.columns = {{"engine", "", "shape of the model"},

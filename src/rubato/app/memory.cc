@@ -30,10 +30,10 @@ int64_t engine_bytes(const SimulationConfig& config, const Workload& workload) {
   const auto* model = dynamic_cast<const LmWorkload*>(&workload);
   if (model == nullptr) return 0;
   const int64_t planes = workload.optimizer().num_planes();
-  const int64_t one =
-      predict_memory_bytes(model->config(), workload.tokens_per_sequence(),
-                           config.worker.batch_sequences, model->lanes(), config.threads, planes) -
-      (1 + planes) * workload.layout().size() * static_cast<int64_t>(sizeof(float));
+  const int64_t one = predict_memory_bytes(model->config(), workload.tokens_per_sequence(),
+                                           config.worker.batch_sequences, model->lanes(),
+                                           config.threads, model->shared_optimizer()) -
+                      (1 + planes) * workload.layout().size() * static_cast<int64_t>(sizeof(float));
   return one * std::min<int64_t>(config.threads, static_cast<int64_t>(config.fleet.size()));
 }
 

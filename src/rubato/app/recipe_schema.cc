@@ -128,7 +128,10 @@ RecipeSection lr_section() {
           "inner learning rate of each shard: warmup, then a cosine (Liu et al. 2024, eq. 3)",
           {real_option("max", 1e-3, 1e-12, 1e3, "1", "after the warmup"),
            real_option("min", 1e-4, 1e-12, 1e3, "1", "at the end of the budget; > 0"),
-           integer_option("warmup_steps", 100, 0, kMany, "local steps", "of each shard")},
+           integer_option("warmup_steps", 100, 0, kMany, "local steps", "of each shard"),
+           choice_option("first_step", "schedule", {"schedule", "max"},
+                         "rate of the first step of every task; max: as the authors' notebook, "
+                         "whose new optimizers start at it before their schedule is asked")},
           "",
           ""};
 }

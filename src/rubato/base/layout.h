@@ -8,7 +8,8 @@
 
 namespace rubato {
 
-/// What a tensor is for; decides weight decay and, later, per-role rules.
+/// What a tensor is for; decides weight decay and what orthogonalises. kEmbedding: one row a piece
+/// of the vocabulary, be it the input's or the head's.
 enum class TensorRole { kMatrix, kEmbedding, kNorm, kBias };
 
 struct TensorSpec {

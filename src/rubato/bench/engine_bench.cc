@@ -33,22 +33,24 @@ std::vector<int32_t> random_tokens(const EngineShape& shape) {
   return tokens;
 }
 
-StatusOr<EngineRow> bench_shape(const EngineShape& shape, const InnerOptimizer& optimizer,
+StatusOr<EngineRow> bench_shape(const EngineShape& shape,
+                                const std::shared_ptr<const InnerOptimizer>& optimizer,
                                 const EngineBenchOptions& options) {
   RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine,
                           Engine::make({.model = shape.model,
                                         .sequence_length = shape.sequence_length,
                                         .max_batch = shape.batch,
-                                        .threads = options.threads}));
+                                        .threads = options.threads,
+                                        .optimizer = optimizer}));
   const int64_t size = engine->layout().size();
-  RUBATO_RETURN_IF_ERROR(check_memory(size * (1 + optimizer.num_planes()) * 4));
+  RUBATO_RETURN_IF_ERROR(check_memory(size * (1 + optimizer->num_planes()) * 4));
   std::vector<float> params(size);
   initialise_model(shape.model, engine->layout(), 1, params);
-  InnerState state = optimizer.make_state(size);
+  InnerState state = optimizer->make_state(size);
   const std::vector<int32_t> tokens = random_tokens(shape);
   const auto step = [&] {
     const double begin = now_s();
-    engine->step(optimizer, params, state, tokens, 1e-4, options.threads);
+    engine->step(params, state, tokens, 1e-4, options.threads);
     return now_s() - begin;
   };
   step();  // touches what is touched once
@@ -78,9 +80,8 @@ StatusOr<EngineRow> bench_shape(const EngineShape& shape, const InnerOptimizer& 
   row.step_ms_median = median * 1e3;
   row.step_ms_best = seconds.front() * 1e3;
   row.steps = static_cast<int64_t>(seconds.size());
-  row.memory_bytes =
-      predict_memory_bytes(shape.model, shape.sequence_length, shape.batch, engine->options().lanes,
-                           options.threads, optimizer.num_planes());
+  row.memory_bytes = predict_memory_bytes(shape.model, shape.sequence_length, shape.batch,
+                                          engine->options().lanes, options.threads, optimizer);
   for (const int64_t ns : engine->part_times())
     row.part_ms.push_back(static_cast<double>(ns) / 1e6 / kProfiledSteps / options.threads);
   return row;
@@ -140,7 +141,7 @@ double measure_fma_peak(int threads) {
 }
 
 StatusOr<std::vector<EngineRow>> bench_engine(std::span<const EngineShape> shapes,
-                                              const InnerOptimizer& optimizer,
+                                              std::shared_ptr<const InnerOptimizer> optimizer,
                                               const EngineBenchOptions& options) {
   std::vector<EngineRow> rows;
   for (const EngineShape& shape : shapes) {

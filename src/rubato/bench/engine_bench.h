@@ -50,7 +50,7 @@ double measure_fma_peak(int threads);
 
 /// One row a shape, in order. ResourceExhausted when a shape does not fit in memory.
 StatusOr<std::vector<EngineRow>> bench_engine(std::span<const EngineShape> shapes,
-                                              const InnerOptimizer& optimizer,
+                                              std::shared_ptr<const InnerOptimizer> optimizer,
                                               const EngineBenchOptions& options);
 
 }  // namespace rubato

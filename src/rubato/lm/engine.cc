@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "rubato/base/flat_ops.h"
+#include "rubato/lm/gemm.h"
 #include "rubato/lm/kernels/streams.h"
 
 namespace rubato {
@@ -42,11 +43,14 @@ Engine::Engine(const EngineOptions& options)
       offsets_(options.model, layout_),
       microbatch_(std::max<int64_t>(microbatch_rows(options.model) / options.sequence_length, 1)),
       blocks_(pieces(layout_.size(), kBlockFloats)),
-      clocks_(static_cast<size_t>(options.threads)) {}
+      clocks_(static_cast<size_t>(options.threads)) {
+  if (options_.optimizer != nullptr) pieces_ = options_.optimizer->pieces(layout_);
+}
 
 void Engine::carve(Carver& carver) {
   decoders_.clear();
   lane_gradients_.clear();
+  workspaces_.clear();
   for (int i = 0; i < options_.threads; ++i) {
     decoders_.emplace_back(options_.model, offsets_, options_.sequence_length, microbatch_,
                            options_.backward, carver);
@@ -55,6 +59,13 @@ void Engine::carve(Carver& carver) {
   if (!options_.backward) return;
   for (int i = 0; i < options_.lanes; ++i)
     lane_gradients_.push_back(carver.take<float>(layout_.size()));
+  if (options_.optimizer != nullptr) {
+    const int64_t scratch = options_.optimizer->scratch_floats(layout_);
+    for (int i = 0; i < options_.threads; ++i) {
+      workspaces_.push_back({{carver.take<float>(scratch), static_cast<size_t>(scratch)},
+                             {gemm_dense_nt, gemm_dense_nn}});
+    }
+  }
   lane_losses_ = carver.take<double>(options_.lanes);
   block_squares_ = carver.take<double>(blocks_);
 }
@@ -179,8 +190,10 @@ std::span<const float> Engine::gradient() const {
   return {lane_gradients_[0], static_cast<size_t>(layout_.size())};
 }
 
-StepResult Engine::step(const InnerOptimizer& optimizer, std::span<float> params, InnerState& state,
-                        std::span<const int32_t> tokens, double lr, int threads) {
+StepResult Engine::step(std::span<float> params, InnerState& state, std::span<const int32_t> tokens,
+                        double lr, int threads) {
+  RUBATO_CHECK(options_.optimizer != nullptr);
+  const InnerOptimizer& optimizer = *options_.optimizer;
   StepResult result = loss_and_gradient(params, tokens, threads);
   if (!std::isfinite(result.loss)) return result;
   if (!std::isfinite(result.grad_norm)) {
@@ -189,13 +202,13 @@ StepResult Engine::step(const InnerOptimizer& optimizer, std::span<float> params
   }
   const double scale = clip_factor(result.grad_norm, optimizer.clip_norm());
   state.steps += 1;
-  const int members = std::min(threads, team_->size());
-  team_->run(members, [&](int member) {
-    const int64_t begin = part_begin(blocks_, member, members) * kBlockFloats;
-    const int64_t end = part_begin(blocks_, member + 1, members) * kBlockFloats;
+  std::atomic<size_t> next{0};
+  team_->run(std::min(threads, team_->size()), [&](int member) {
     clocks_[member].begin();
-    optimizer.update(layout_, begin, std::min(end, layout_.size()), gradient(),
-                     static_cast<float>(scale), lr, state, params);
+    for (size_t i = next++; i < pieces_.size(); i = next++) {
+      optimizer.update(layout_, pieces_[i].begin, pieces_[i].end, gradient(),
+                       static_cast<float>(scale), lr, state, params, workspaces_[member]);
+    }
     clocks_[member].lap(StepPart::kOptimizer);
   });
   return result;

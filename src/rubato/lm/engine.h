@@ -30,6 +30,8 @@ struct EngineOptions {
   int lanes = 2;                  // part of the recipe: other lanes, other bits
   int threads = 1;                // the most that a call may use
   bool backward = true;           // false: losses and logits only, in much less memory
+  // Of step(); nullptr: there are no steps.
+  std::shared_ptr<const InnerOptimizer> optimizer = nullptr;
 };
 
 class Engine {
@@ -59,10 +61,10 @@ class Engine {
                                int threads);
   /// [P], d(mean loss)/d(params).
   std::span<const float> gradient() const;
-  /// One local step in place. When the loss or the gradient's norm is not finite nothing changes;
-  /// a finite loss with such a gradient is returned as NaN.
-  StepResult step(const InnerOptimizer& optimizer, std::span<float> params, InnerState& state,
-                  std::span<const int32_t> tokens, double lr, int threads);
+  /// One local step of options().optimizer in place. When the loss or the gradient's norm is not
+  /// finite nothing changes; a finite loss with such a gradient is returned as NaN.
+  StepResult step(std::span<float> params, InnerState& state, std::span<const int32_t> tokens,
+                  double lr, int threads);
   /// Logits (n * T, V) of `tokens` (n, T + 1), whose last column is not looked at; n <=
   /// microbatch().
   void logits(std::span<const float> params, std::span<const int32_t> tokens, std::span<float> out);
@@ -79,14 +81,16 @@ class Engine {
   Layout layout_;
   ModelOffsets offsets_;
   int64_t microbatch_;
-  int64_t blocks_;  // of the flat buffer
+  int64_t blocks_;                   // of the flat buffer
+  std::vector<UpdatePiece> pieces_;  // of the optimizer
   Arena arena_;
-  std::vector<Decoder> decoders_;        // one a thread
-  std::vector<float*> lane_gradients_;   // each [P]; the first ends up with the sum
-  double* lane_losses_ = nullptr;        // [lanes]
-  double* block_squares_ = nullptr;      // [blocks]
-  double* microbatch_losses_ = nullptr;  // [microbatches of max_batch]
-  std::vector<PartClock> clocks_;        // one a thread, beside the decoders' own
+  std::vector<Decoder> decoders_;           // one a thread
+  std::vector<float*> lane_gradients_;      // each [P]; the first ends up with the sum
+  double* lane_losses_ = nullptr;           // [lanes]
+  double* block_squares_ = nullptr;         // [blocks]
+  double* microbatch_losses_ = nullptr;     // [microbatches of max_batch]
+  std::vector<InnerWorkspace> workspaces_;  // one a thread
+  std::vector<PartClock> clocks_;           // one a thread, beside the decoders' own
   std::unique_ptr<Team> team_;
 };
 

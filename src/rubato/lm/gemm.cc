@@ -44,4 +44,14 @@ void gemm_tn(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const
   gemm('T', 'N', m, n, k, a, lda, b, ldb, beta, c, ldc);
 }
 
+void gemm_dense_nt(int64_t m, int64_t n, int64_t k, const float* a, const float* b, float beta,
+                   float* c) {
+  gemm_nt(m, n, k, a, k, b, k, beta, c, n);
+}
+
+void gemm_dense_nn(int64_t m, int64_t n, int64_t k, const float* a, const float* b, float beta,
+                   float* c) {
+  gemm_nn(m, n, k, a, k, b, n, beta, c, n);
+}
+
 }  // namespace rubato

@@ -28,8 +28,8 @@ class LmTrainer final : public Trainer {
       workload_.dataset().read_shard(batch[i].shard, batch[i].index * (row() - 1),
                                      std::span(tokens_).subspan(i * row(), row()));
     }
-    return engine_->step(workload_.optimizer(), params, state,
-                         std::span(tokens_).first(batch.size() * row()), lr, threads);
+    return engine_->step(params, state, std::span(tokens_).first(batch.size() * row()), lr,
+                         threads);
   }
 
  private:
@@ -94,7 +94,8 @@ StatusOr<std::unique_ptr<Trainer>> LmWorkload::make_trainer(int64_t max_batch, i
                                         .sequence_length = options_.sequence_length,
                                         .max_batch = max_batch,
                                         .lanes = options_.lanes,
-                                        .threads = threads}));
+                                        .threads = threads,
+                                        .optimizer = options_.optimizer}));
   return std::make_unique<LmTrainer>(*this, std::move(engine));
 }
 
@@ -144,15 +145,17 @@ double LmWorkload::flops_per_token() const {
 }
 
 int64_t predict_memory_bytes(const ModelConfig& config, int64_t sequence_length, int64_t max_batch,
-                             int lanes, int threads, int64_t optimizer_planes) {
+                             int lanes, int threads,
+                             std::shared_ptr<const InnerOptimizer> optimizer) {
+  const int64_t planes = 1 + optimizer->num_planes();
   const int64_t engine = Engine::memory_bytes({.model = config,
                                                .sequence_length = sequence_length,
                                                .max_batch = max_batch,
                                                .lanes = lanes,
-                                               .threads = threads});
-  const int64_t params = model_layout(config).size();
+                                               .threads = threads,
+                                               .optimizer = std::move(optimizer)});
   return engine + threads * kPackingBytes +
-         params * (1 + optimizer_planes) * static_cast<int64_t>(sizeof(float));
+         model_layout(config).size() * planes * static_cast<int64_t>(sizeof(float));
 }
 
 }  // namespace rubato

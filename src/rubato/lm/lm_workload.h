@@ -46,6 +46,9 @@ class LmWorkload final : public Workload {
 
   const ModelConfig& config() const { return config_; }
   int lanes() const { return options_.lanes; }
+  const std::shared_ptr<const InnerOptimizer>& shared_optimizer() const {
+    return options_.optimizer;
+  }
   const TokenDataset& dataset() const { return *dataset_; }
 
  private:
@@ -63,6 +66,7 @@ class LmWorkload final : public Workload {
 /// Bytes that one trainer and one worker's parameters and optimizer state take, oneDNN's packing
 /// buffers included; an upper estimate for telling a user before anything is allocated.
 int64_t predict_memory_bytes(const ModelConfig& config, int64_t sequence_length, int64_t max_batch,
-                             int lanes, int threads, int64_t optimizer_planes);
+                             int lanes, int threads,
+                             std::shared_ptr<const InnerOptimizer> optimizer);
 
 }  // namespace rubato

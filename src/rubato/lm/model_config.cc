@@ -113,7 +113,7 @@ Layout model_layout(const ModelConfig& config) {
     layout.add(prefix + "mlp.down_proj.weight", {d, config.ffn}, TensorRole::kMatrix);
   }
   layout.add("model.norm.weight", {d}, TensorRole::kNorm);
-  if (!config.tied) layout.add("lm_head.weight", {config.vocab, d}, TensorRole::kMatrix);
+  if (!config.tied) layout.add("lm_head.weight", {config.vocab, d}, TensorRole::kEmbedding);
   return layout;
 }
 

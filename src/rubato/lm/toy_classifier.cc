@@ -56,6 +56,14 @@ StatusOr<std::unique_ptr<ToyWorkload>> ToyWorkload::make(
     const ToyOptions& options, std::shared_ptr<const InnerOptimizer> optimizer, int threads) {
   if (optimizer == nullptr)
     return absl::InvalidArgumentError("[toy] got no inner optimizer, want one");
+  const Layout layout = ToyShape{options.data.inputs, options.hidden}.layout();
+  if (std::ranges::any_of(layout.tensors(), [&](const TensorSpec& tensor) {
+        return optimizer->takes_whole(tensor);
+      })) {
+    return absl::InvalidArgumentError(
+        "[toy] got an inner optimizer of whole matrices, want one of single elements (adamw, sgd): "
+        "the toy's gradients are made slice by slice");
+  }
   if (options.hidden < 1)
     return absl::InvalidArgumentError(cat("[toy] hidden: got ", options.hidden, ", want >= 1"));
   if (options.shards < 1 || options.shards > options.data.points) {

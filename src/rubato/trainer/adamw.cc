@@ -4,11 +4,12 @@
 // t counts the steps of this state from 1; wd is 0 for norms and biases.
 // Source: Loshchilov and Hutter, arXiv:1711.05101, Alg. 2; defaults from ALGORITHMS.md 4.2.
 // State: 2 P (m, v). tests/trainer/adamw_test.cc holds it against the formula in double.
+#include "rubato/trainer/adamw.h"
+
 #include <cmath>
 
 #include "rubato/base/multiversion.h"
 #include "rubato/base/status.h"
-#include "rubato/trainer/inner_optimizer.h"
 
 namespace rubato {
 namespace {
@@ -45,12 +46,35 @@ void adamw_range(int64_t size, const Factors f, const float* __restrict gradient
   }
 }
 
+}  // namespace
+
+void adamw_update(const AdamRates& rates, double weight_decay, int64_t offset,
+                  std::span<const float> gradient, float scale, double lr, InnerState& state,
+                  std::span<float> params) {
+  RUBATO_CHECK(state.planes.size() == 2 && state.steps >= 1);
+  const double t = static_cast<double>(state.steps);
+  const Factors factors{
+      .scale = scale,
+      .beta1 = static_cast<float>(rates.beta1),
+      .rest1 = static_cast<float>(1 - rates.beta1),
+      .beta2 = static_cast<float>(rates.beta2),
+      .rest2 = static_cast<float>(1 - rates.beta2),
+      .keep = static_cast<float>(1 - lr * weight_decay),
+      .rate = static_cast<float>(lr / (1 - std::pow(rates.beta1, t))),
+      .root_rate = static_cast<float>(1 / std::sqrt(1 - std::pow(rates.beta2, t))),
+      .eps = static_cast<float>(rates.eps),
+  };
+  adamw_range(static_cast<int64_t>(gradient.size()), factors, gradient.data(),
+              state.planes[0].data() + offset, state.planes[1].data() + offset,
+              params.data() + offset);
+}
+
+namespace {
+
 class AdamW final : public InnerOptimizer {
  public:
   explicit AdamW(const Options& options)
-      : beta1_(options.real("beta1")),
-        beta2_(options.real("beta2")),
-        eps_(options.real("eps")),
+      : rates_{options.real("beta1"), options.real("beta2"), options.real("eps")},
         weight_decay_(options.real("weight_decay")),
         clip_norm_(options.real("clip_norm")) {}
 
@@ -59,27 +83,13 @@ class AdamW final : public InnerOptimizer {
 
   void update_range(TensorRole role, int64_t offset, std::span<const float> gradient, float scale,
                     double lr, InnerState& state, std::span<float> params) const override {
-    RUBATO_CHECK(state.planes.size() == 2 && state.steps >= 1);
-    const double t = static_cast<double>(state.steps);
-    const double decay = is_decayed(role) ? weight_decay_ : 0.0;
-    const Factors factors{
-        .scale = scale,
-        .beta1 = static_cast<float>(beta1_),
-        .rest1 = static_cast<float>(1 - beta1_),
-        .beta2 = static_cast<float>(beta2_),
-        .rest2 = static_cast<float>(1 - beta2_),
-        .keep = static_cast<float>(1 - lr * decay),
-        .rate = static_cast<float>(lr / (1 - std::pow(beta1_, t))),
-        .root_rate = static_cast<float>(1 / std::sqrt(1 - std::pow(beta2_, t))),
-        .eps = static_cast<float>(eps_),
-    };
-    adamw_range(static_cast<int64_t>(gradient.size()), factors, gradient.data(),
-                state.planes[0].data() + offset, state.planes[1].data() + offset,
-                params.data() + offset);
+    adamw_update(rates_, is_decayed(role) ? weight_decay_ : 0.0, offset, gradient, scale, lr, state,
+                 params);
   }
 
  private:
-  double beta1_, beta2_, eps_, weight_decay_, clip_norm_;
+  AdamRates rates_;
+  double weight_decay_, clip_norm_;
 };
 
 }  // namespace

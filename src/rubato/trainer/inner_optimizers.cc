@@ -7,11 +7,13 @@
 namespace rubato {
 
 const InnerEntry& adamw_entry();
+const InnerEntry& muon_entry();
 const InnerEntry& sgd_entry();
 
 std::span<const InnerEntry* const> inner_entries() {
   static const std::array entries{
       &adamw_entry(),
+      &muon_entry(),
       &sgd_entry(),
   };
   return entries;

@@ -44,7 +44,7 @@ class QuadraticTrainer final : public Trainer {
     const InnerOptimizer& optimizer = workload_.optimizer();
     const double scale = clip_factor(result.grad_norm, optimizer.clip_norm());
     optimizer.update(workload_.layout(), 0, workload_.layout().size(), gradient_,
-                     static_cast<float>(scale), lr, state, params);
+                     static_cast<float>(scale), lr, state, params, {});
     return result;
   }
 

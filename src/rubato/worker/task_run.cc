@@ -32,7 +32,9 @@ SequenceRef DataMap::locate(ShardId shard, int64_t epoch, int64_t position) cons
 }
 
 double task_learning_rate(const Task& task, int64_t step, const WorkerSettings& settings) {
-  double rate = settings.learning_rate.at(task.lr_first + step, task.lr_total);
+  double rate = step == 0 && settings.first_step_at_max
+                    ? settings.learning_rate.max
+                    : settings.learning_rate.at(task.lr_first + step, task.lr_total);
   if (task.rewarm_first >= 0) {
     const auto done = static_cast<double>(task.rewarm_first + step + 1);
     rate *= std::min(1.0, done / static_cast<double>(settings.inner_rewarm_steps));

@@ -35,6 +35,7 @@ class DataMap {
 /// What every task of a run has in common.
 struct WorkerSettings {
   LearningRate learning_rate;
+  bool first_step_at_max = false;  // of every task, whatever the schedule says: as the notebook [T]
   int64_t batch_sequences = 1;     // [sequences] per local step
   int64_t inner_rewarm_steps = 0;  // [local steps] of the ramp of a late or stateless worker
 };
@@ -82,8 +83,8 @@ class TaskRun {
   bool finite_ = true, finished_ = false;
 };
 
-/// The learning rate of step `step` (0-based) of `task`: eq. 3 on the shard's progress, times the
-/// ramp of a late worker.
+/// The learning rate of step `step` (0-based) of `task`: eq. 3 on the shard's progress, or the
+/// largest rate for a first step that asks for it, times the ramp of a late worker.
 double task_learning_rate(const Task& task, int64_t step, const WorkerSettings& settings);
 
 }  // namespace rubato

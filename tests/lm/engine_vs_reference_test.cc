@@ -5,8 +5,10 @@
 #include <memory>
 #include <ostream>
 #include <string>
+#include <tuple>
 #include <vector>
 
+#include "tests/lm/instruction_sets.h"
 #include "tests/lm/reference_model.h"
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
@@ -95,30 +97,36 @@ std::string compare(const Case& c, std::span<const float> params, std::span<cons
          reference::disagreements(model.layout(), engine->gradient(), gradient, kRelative, floor);
 }
 
-class EngineShapes : public ::testing::TestWithParam<Case> {};
+class EngineShapes : public ::testing::TestWithParam<std::tuple<int64_t, Case>> {};
 
 TEST_P(EngineShapes, LossAndEveryTensorsGradientAgreeWithTheReference) {
-  const Case& c = GetParam();
+  const auto& [target, c] = GetParam();
+  const InstructionSet set(target);
   const auto tokens = reference::random_tokens(c.config.vocab, c.sequences, c.length, 2);
   EXPECT_EQ(compare(c, params_for(c, 1), tokens), "") << c;
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Fixed, EngineShapes,
-    ::testing::Values(
-        Case{"Smallest", shape(1, 1, 1, 1, 2, 1, 1, true), 1, 1, 1, 1},
-        Case{"OnePrediction", shape(2, 5, 2, 1, 2, 3, 7, false), 3, 1, 2, 1},
-        Case{"Plain", shape(2, 32, 4, 4, 8, 48, 64, true), 4, 16, 2, 2},
-        Case{"Grouped", shape(3, 33, 6, 2, 10, 37, 101, true), 5, 17, 2, 2},
-        Case{"OneKvHeadUntied", shape(2, 19, 5, 1, 6, 23, 53, false), 7, 31, 3, 2},
-        Case{"AttentionWiderThanModel", shape(1, 24, 3, 3, 34, 40, 97, true), 2, 33, 2, 1},
-        Case{"AttentionNarrowerThanModel", shape(2, 70, 2, 1, 18, 29, 211, false), 3, 65, 1, 1},
-        Case{"LongSequence", shape(1, 16, 2, 1, 16, 20, 31, true), 2, 389, 2, 2},
-        Case{"LargeHeads", shape(1, 20, 2, 2, 128, 24, 41, false), 1, 70, 2, 2},
-        Case{"LargeVocabulary", shape(1, 12, 2, 1, 6, 16, 9001, true), 2, 21, 2, 2},
-        Case{"ManyRowsAndLargeVocabulary", shape(1, 6, 1, 1, 4, 8, 2503, false), 9, 77, 2, 2},
-        Case{"FewerSequencesThanLanes", shape(1, 10, 2, 2, 4, 12, 29, true), 2, 9, 5, 2, 6}),
-    [](const auto& named) { return named.param.name; });
+    ::testing::Combine(
+        ::testing::ValuesIn(instruction_sets()),
+        ::testing::Values(
+            Case{"Smallest", shape(1, 1, 1, 1, 2, 1, 1, true), 1, 1, 1, 1},
+            Case{"OnePrediction", shape(2, 5, 2, 1, 2, 3, 7, false), 3, 1, 2, 1},
+            Case{"Plain", shape(2, 32, 4, 4, 8, 48, 64, true), 4, 16, 2, 2},
+            Case{"Grouped", shape(3, 33, 6, 2, 10, 37, 101, true), 5, 17, 2, 2},
+            Case{"OneKvHeadUntied", shape(2, 19, 5, 1, 6, 23, 53, false), 7, 31, 3, 2},
+            Case{"AttentionWiderThanModel", shape(1, 24, 3, 3, 34, 40, 97, true), 2, 33, 2, 1},
+            Case{"AttentionNarrowerThanModel", shape(2, 70, 2, 1, 18, 29, 211, false), 3, 65, 1, 1},
+            Case{"LongSequence", shape(1, 16, 2, 1, 16, 20, 31, true), 2, 389, 2, 2},
+            Case{"LargeHeads", shape(1, 20, 2, 2, 128, 24, 41, false), 1, 70, 2, 2},
+            Case{"LargeVocabulary", shape(1, 12, 2, 1, 6, 16, 9001, true), 2, 21, 2, 2},
+            Case{"ManyRowsAndLargeVocabulary", shape(1, 6, 1, 1, 4, 8, 2503, false), 9, 77, 2, 2},
+            Case{"FewerSequencesThanLanes", shape(1, 10, 2, 2, 4, 12, 29, true), 2, 9, 5, 2, 6})),
+    [](const auto& named) {
+      return cat(std::get<Case>(named.param).name,
+                 instruction_set_name(std::get<int64_t>(named.param)));
+    });
 
 RC_GTEST_PROP(EngineProperty, AgreesWithTheReferenceOnRandomShapes, ()) {
   const auto draw = [](int low, int high) { return int64_t{*rc::gen::inRange(low, high + 1)}; };
@@ -135,7 +143,9 @@ RC_GTEST_PROP(EngineProperty, AgreesWithTheReferenceOnRandomShapes, ()) {
   c.threads = static_cast<int>(draw(1, 2));
   c.spare = draw(0, 3);
   const auto seed = *rc::gen::inRange<uint64_t>(0, 1000);
-  RC_LOG() << c << "\n";
+  const int64_t target = *rc::gen::elementOf(instruction_sets());
+  const InstructionSet set(target);
+  RC_LOG() << c << " " << instruction_set_name(target) << "\n";
   const auto tokens = reference::random_tokens(c.config.vocab, c.sequences, c.length, seed);
   RC_ASSERT(compare(c, params_for(c, seed), tokens) == "");
 }

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <vector>
 
+#include "tests/lm/instruction_sets.h"
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include "rubato/base/rng.h"
 #include "rubato/lm/kernels/attention.h"
@@ -55,28 +55,10 @@ struct Plain {
   }
 };
 
-class KernelAttention : public ::testing::TestWithParam<int64_t> {
- protected:
-  void SetUp() override {
-    hwy::SetSupportedTargetsForTest(GetParam());
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-  void TearDown() override {
-    hwy::SetSupportedTargetsForTest(0);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-};
+class KernelAttention : public OnEveryInstructionSet {};
 
-std::vector<int64_t> targets() {
-  std::vector<int64_t> found;
-  for (int64_t target : {int64_t{HWY_AVX3}, int64_t{HWY_AVX2}, int64_t{HWY_STATIC_TARGET}}) {
-    if ((hwy::SupportedTargets() & target) != 0) found.push_back(target);
-  }
-  return found;
-}
-
-INSTANTIATE_TEST_SUITE_P(Targets, KernelAttention, ::testing::ValuesIn(targets()),
-                         [](const auto& named) { return hwy::TargetName(named.param); });
+INSTANTIATE_TEST_SUITE_P(Sets, KernelAttention, ::testing::ValuesIn(instruction_sets()),
+                         [](const auto& named) { return instruction_set_name(named.param); });
 
 TEST_P(KernelAttention, ForwardAndBackwardAgreeWithPlainLoops) {
   for (const auto& [t, e] :

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <vector>
 
+#include "tests/lm/instruction_sets.h"
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include "rubato/base/rng.h"
 #include "rubato/lm/kernels/rows.h"
@@ -22,33 +22,10 @@ std::vector<float> normals(int64_t count, uint64_t key) {
 
 double at(const std::vector<float>& values, int64_t i) { return static_cast<double>(values[i]); }
 
-// Runs each test once per instruction set.
-class KernelRows : public ::testing::TestWithParam<int64_t> {
- protected:
-  void SetUp() override {
-    if ((hwy::SupportedTargets() & GetParam()) == 0) FAIL() << "listed but not supported";
-    hwy::SetSupportedTargetsForTest(GetParam());
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-  void TearDown() override {
-    hwy::SetSupportedTargetsForTest(0);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-};
+class KernelRows : public OnEveryInstructionSet {};
 
-std::vector<int64_t> targets() {
-  std::vector<int64_t> found;
-  for (int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
-    const int64_t target = left & -left;
-    // What targets.h compiles for this processor family.
-    if (target == HWY_AVX3 || target == HWY_AVX2 || target == HWY_STATIC_TARGET)
-      found.push_back(target);
-  }
-  return found;
-}
-
-INSTANTIATE_TEST_SUITE_P(Targets, KernelRows, ::testing::ValuesIn(targets()),
-                         [](const auto& named) { return hwy::TargetName(named.param); });
+INSTANTIATE_TEST_SUITE_P(Sets, KernelRows, ::testing::ValuesIn(instruction_sets()),
+                         [](const auto& named) { return instruction_set_name(named.param); });
 
 TEST_P(KernelRows, RmsNormForwardAndBackward) {
   for (int64_t width : {1, 7, 16, 100}) {

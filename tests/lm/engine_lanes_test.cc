@@ -1,5 +1,6 @@
 // What may change the engine's bits and what may not: threads, repetition and the address of the
 // parameters may not; the split into lanes is the recipe's.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -72,6 +73,23 @@ Training train(Engine& engine, int threads, int64_t sequences, int steps) {
     run.losses.push_back(result.loss);
   }
   return run;
+}
+
+TEST(EngineLanes, ActivationsMadeAgainAreTheSameBitsInLessMemory) {
+  EngineOptions options{
+      .model = kModel, .sequence_length = kLength, .max_batch = 11, .optimizer = adamw()};
+  options.model.layers = 5;
+  const auto keeping = Engine::make(options).value();
+  options.recompute = true;
+  const auto again = Engine::make(options).value();
+  std::vector<float> params(keeping->layout().size());
+  initialise_model(options.model, keeping->layout(), 3, params);
+  const std::vector<int32_t> tokens = random_tokens(11);
+  const StepResult a = keeping->loss_and_gradient(params, tokens, 1);
+  const StepResult b = again->loss_and_gradient(params, tokens, 1);
+  EXPECT_EQ(a.loss, b.loss);
+  EXPECT_TRUE(std::ranges::equal(keeping->gradient(), again->gradient()));
+  EXPECT_LT(Engine::memory_bytes(again->options()), Engine::memory_bytes(keeping->options()));
 }
 
 TEST(EngineLanes, ThreadsNeverChangeABit) {

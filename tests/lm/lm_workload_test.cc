@@ -149,11 +149,14 @@ TEST(LmWorkload, RefusesATrainerThatDoesNotFit) {
 }
 
 TEST(LmWorkload, ForecastCoversTheEngineAndTheWorker) {
-  const int64_t forecast = predict_memory_bytes(model(), kLength, 8, 2, 2, adamw());
-  const int64_t engine = Engine::memory_bytes(
-      {.model = model(), .sequence_length = kLength, .max_batch = 8, .lanes = 2, .threads = 2});
-  EXPECT_GE(forecast, engine + 3 * 4 * model_layout(model()).size());
-  EXPECT_GT(predict_memory_bytes(model(), kLength, 8, 4, 2, adamw()), forecast);
+  EngineOptions options = make().value()->engine_options(8, 2);
+  const int64_t forecast = predict_memory_bytes(options);
+  EXPECT_GE(forecast, Engine::memory_bytes(options) + 3 * 4 * model_layout(model()).size());
+  options.lanes = 4;
+  EXPECT_GT(predict_memory_bytes(options), forecast);
+  options.lanes = 2;
+  options.recompute = true;
+  EXPECT_LT(predict_memory_bytes(options), forecast);
 }
 
 TEST(ScoreTokens, IsTheMeanOverEveryTokenButTheFirst) {

@@ -60,6 +60,7 @@ StatusOr<BuiltWorkload> build_language_model(const Recipe& recipe) {
   RUBATO_ASSIGN_OR_RETURN(const ModelConfig config, build_model(recipe, dataset->vocab_size()));
   LmWorkloadOptions options{.sequence_length = recipe.integer("train.sequence_length"),
                             .lanes = static_cast<int>(recipe.integer("train.lanes")),
+                            .recompute = recipe.flag("train.recompute"),
                             .validation_sequences = recipe.integer("eval.sequences"),
                             .optimizer = std::move(optimizer)};
   RUBATO_ASSIGN_OR_RETURN(auto workload, LmWorkload::make(config, dataset, std::move(options)));

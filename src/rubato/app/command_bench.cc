@@ -11,6 +11,7 @@
 #include "rubato/app/program.h"
 #include "rubato/bench/engine_bench.h"
 #include "rubato/bench/outer_bench.h"
+#include "rubato/bench/simulator_bench.h"
 #include "rubato/lm/step_profile.h"
 #include "rubato/metrics/format.h"
 #include "rubato/metrics/table.h"
@@ -24,7 +25,7 @@ constexpr int kOuterRepeats = 5;
 
 struct BenchFlags {
   std::vector<std::string> names;
-  std::vector<std::string> shapes;  // of the engine; empty: all
+  std::vector<std::string> shapes;  // of the model; empty: the default
   int threads = 0;
   double seconds = 3;
   bool json = false;
@@ -35,16 +36,26 @@ struct BenchResult {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
 };
 
-StatusOr<BenchResult> engine(const BenchFlags& flags, int threads) {
+StatusOr<std::shared_ptr<const InnerOptimizer>> adamw() {
   RUBATO_ASSIGN_OR_RETURN(const InnerEntry* entry,
                           find_entry("bench", "inner optimizer", inner_entries(), "adamw"));
   RUBATO_ASSIGN_OR_RETURN(const Options options, Options::resolve("adamw", entry->options, {}));
-  RUBATO_ASSIGN_OR_RETURN(auto optimizer, entry->make(options));
+  return entry->make(options);
+}
+
+// Those that were named, else all.
+std::vector<EngineShape> chosen_shapes(const BenchFlags& flags) {
   std::vector<EngineShape> shapes = engine_bench_shapes();
   std::erase_if(shapes, [&](const EngineShape& shape) {
     return !flags.shapes.empty() &&
            std::ranges::find(flags.shapes, shape.name) == flags.shapes.end();
   });
+  return shapes;
+}
+
+StatusOr<BenchResult> engine(const BenchFlags& flags, int threads) {
+  RUBATO_ASSIGN_OR_RETURN(auto optimizer, adamw());
+  const std::vector<EngineShape> shapes = chosen_shapes(flags);
   RUBATO_ASSIGN_OR_RETURN(const auto rows,
                           bench_engine(shapes, std::move(optimizer), {threads, flags.seconds}));
   BenchResult result;
@@ -113,11 +124,51 @@ StatusOr<BenchResult> outer(const BenchFlags&, int threads) {
   return result;
 }
 
+StatusOr<BenchResult> simulator(const BenchFlags& flags, int threads) {
+  RUBATO_ASSIGN_OR_RETURN(const auto optimizer, adamw());
+  BenchResult result;
+  Table table;
+  table.columns = {{"simulated fleet", "", "unequal: the toy's speeds and four like them"},
+                   {"shape", "", "of the model"},
+                   {"tokens", "1/s", "of all local steps made"},
+                   {"limit", "1/s", "one trainer with all threads, nobody to coordinate"},
+                   {"share", "1", "median of three rounds in turns"},
+                   {"least", "1", ""},
+                   {"most", "1", ""},
+                   {"unused", "1", "steps begun before the end of the run and not needed"}};
+  for (const EngineShape& shape : engine_bench_shapes()) {
+    const std::vector<std::string> wanted =
+        flags.shapes.empty() ? std::vector<std::string>{"a", "demo"} : flags.shapes;
+    if (std::ranges::find(wanted, shape.name) == wanted.end()) continue;
+    RUBATO_ASSIGN_OR_RETURN(const auto rows,
+                            bench_simulator(shape, optimizer, threads, flags.seconds));
+    for (const SimulatorRow& row : rows) {
+      table.rows.push_back({row.name, row.shape, fixed(row.tokens_per_s, 0),
+                            fixed(row.limit_tokens_per_s, 0), fixed(row.share_of_limit, 3),
+                            fixed(row.share_least, 3), fixed(row.share_most, 3),
+                            fixed(row.unused, 3)});
+      result.rows.push_back({{"bench", "simulator"},
+                             {"name", row.name},
+                             {"shape", row.shape},
+                             {"threads", row.threads},
+                             {"tokens_per_s", row.tokens_per_s},
+                             {"limit_tokens_per_s", row.limit_tokens_per_s},
+                             {"share_of_limit", row.share_of_limit},
+                             {"share_least", row.share_least},
+                             {"share_most", row.share_most},
+                             {"unused_steps", row.unused}});
+    }
+  }
+  result.tables = {std::move(table)};
+  return result;
+}
+
 struct Bench {
   std::string name;
   StatusOr<BenchResult> (*run)(const BenchFlags&, int threads);
 };
-const std::array<Bench, 2> kBenches = {{{"engine", engine}, {"outer", outer}}};
+const std::array<Bench, 3> kBenches = {
+    {{"engine", engine}, {"outer", outer}, {"simulator", simulator}}};
 
 StatusOr<int> bench(const BenchFlags& flags, Terminal& terminal) {
   const int threads = flags.threads > 0
@@ -147,11 +198,13 @@ void add_bench(CLI::App& app, CommandBody& chosen) {
   command->add_option("names", flags->names, "default: all")->check(CLI::IsMember(names));
   std::vector<std::string> shapes;
   for (const EngineShape& shape : engine_bench_shapes()) shapes.push_back(shape.name);
-  command->add_option("--shapes", flags->shapes, "of the engine, a,b,c; default: all")
+  command
+      ->add_option("--shapes", flags->shapes,
+                   "of the engine, a,b,c; default: all, for the simulator a,demo")
       ->delimiter(',')
       ->check(CLI::IsMember(shapes));
   command->add_option("--threads", flags->threads, "0: all cores")->check(CLI::Range(0, 1024));
-  command->add_option("--seconds", flags->seconds, "of measured steps for each engine shape")
+  command->add_option("--seconds", flags->seconds, "of measured steps for each shape")
       ->check(CLI::Range(0.1, 3600.0))
       ->capture_default_str();
   command->add_flag("--json", flags->json, "one JSON object as the last line");

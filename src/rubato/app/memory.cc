@@ -29,11 +29,10 @@ std::string gibibytes(int64_t bytes) {
 int64_t engine_bytes(const SimulationConfig& config, const Workload& workload) {
   const auto* model = dynamic_cast<const LmWorkload*>(&workload);
   if (model == nullptr) return 0;
-  const int64_t planes = workload.optimizer().num_planes();
-  const int64_t one = predict_memory_bytes(model->config(), workload.tokens_per_sequence(),
-                                           config.worker.batch_sequences, model->lanes(),
-                                           config.threads, model->shared_optimizer()) -
-                      (1 + planes) * workload.layout().size() * static_cast<int64_t>(sizeof(float));
+  const int64_t one =
+      predict_memory_bytes(model->engine_options(config.worker.batch_sequences, config.threads)) -
+      (1 + workload.optimizer().num_planes()) * workload.layout().size() *
+          static_cast<int64_t>(sizeof(float));
   return one * std::min<int64_t>(config.threads, static_cast<int64_t>(config.fleet.size()));
 }
 
@@ -55,7 +54,8 @@ Status check_memory(const SimulationConfig& config, const Workload& workload, in
   return absl::ResourceExhaustedError(cat("[memory] got ", gibibytes(available), ", want ",
                                           gibibytes(wanted), " for ", workload.layout().size(),
                                           " parameters on ", config.fleet.size(),
-                                          " workers; take a smaller model or fewer workers"));
+                                          " workers; take a smaller model, fewer workers, or "
+                                          "train.recompute = true"));
 }
 
 }  // namespace rubato

@@ -102,13 +102,16 @@ RecipeSection train_section() {
                    "share of the budget at which training stops; beyond 1 at the smallest rate"),
        integer_option("lanes", 2, 1, 256, "lanes",
                       "fixed parts of a batch whose gradients are added in a fixed tree"),
+       flag_option("recompute", false,
+                   "make activations again in the backward pass: the same bits, a third more work, "
+                   "much less memory with many layers"),
        integer_option("inner_rewarm_steps", 0, 0, kMany, "local steps",
                       "ramp of the rate for a worker that joins late or lost its inner state"),
        choice_option("inner_state", "keep", {"keep", "reset"},
                      "of the inner optimizer from one task of a worker to the next")},
       "",
       "",
-      {"sequence_length", "lanes"}};
+      {"sequence_length", "lanes", "recompute"}};
 }
 
 RecipeSection pretrain_section() {

@@ -5,8 +5,9 @@ namespace rubato {
 StatusOr<const BuiltWorkload*> WorkloadCache::get(const Recipe& recipe) {
   std::string key;
   for (const auto& [name, value] : recipe.resolved()) {
-    for (const std::string_view part : {"model.", "toy.", "quadratic.", "data.", "inner.",
-                                        "train.sequence", "train.lanes", "eval.sequences"}) {
+    for (const std::string_view part :
+         {"model.", "toy.", "quadratic.", "data.", "inner.", "train.sequence", "train.lanes",
+          "train.recompute", "eval.sequences"}) {
       if (name.starts_with(part)) key += cat(name, " = ", to_text(value), "\n");
     }
   }

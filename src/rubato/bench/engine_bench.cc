@@ -80,8 +80,7 @@ StatusOr<EngineRow> bench_shape(const EngineShape& shape,
   row.step_ms_median = median * 1e3;
   row.step_ms_best = seconds.front() * 1e3;
   row.steps = static_cast<int64_t>(seconds.size());
-  row.memory_bytes = predict_memory_bytes(shape.model, shape.sequence_length, shape.batch,
-                                          engine->options().lanes, options.threads, optimizer);
+  row.memory_bytes = predict_memory_bytes(engine->options());
   for (const int64_t ns : engine->part_times())
     row.part_ms.push_back(static_cast<double>(ns) / 1e6 / kProfiledSteps / options.threads);
   return row;

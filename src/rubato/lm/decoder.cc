@@ -9,34 +9,45 @@
 namespace rubato {
 
 Decoder::Decoder(const ModelConfig& config, const ModelOffsets& offsets, int64_t positions,
-                 int64_t sequences, bool backward, Carver& carver)
+                 int64_t sequences, Keeps keeps, Carver& carver)
     : config_(config),
       offsets_(&offsets),
       positions_(positions),
       max_rows_(sequences * positions),
       q_width_(config.heads * config.head_dim),
       row_width_(q_width_ + 2 * config.kv_heads * config.head_dim),
-      backward_(backward),
-      attention_(config, positions, backward, carver),
-      cross_entropy_(max_rows_, config.width, config.vocab, backward, carver),
+      keeps_(keeps),
+      attention_(config, positions, keeps != Keeps::kNothing, carver),
+      cross_entropy_(max_rows_, config.width, config.vocab, keeps != Keeps::kNothing, carver),
       inputs_(carver.take<int32_t>(max_rows_)),
       targets_(carver.take<int32_t>(max_rows_)),
       x_(carver.take<float>(max_rows_ * config.width)),
       rms_(carver.take<float>(max_rows_)),
       normed_(carver.take<float>(max_rows_ * config.width)),
       qkv_(carver.take<float>(max_rows_ * row_width_)) {
-  for (int64_t i = 0; i < config.layers; ++i)
-    layers_.push_back(backward || i == 0 ? take_layer(carver) : layers_.front());
-  if (backward) {
+  take_layers(carver);
+  if (keeps != Keeps::kNothing) {
     dx_ = carver.take<float>(max_rows_ * config.width);
     dnormed_ = carver.take<float>(max_rows_ * config.width);
     dwide_ = carver.take<float>(max_rows_ * std::max(config.ffn, q_width_));
   }
 }
 
+void Decoder::take_layers(Carver& carver) {
+  layers_.push_back(take_layer(carver));
+  for (int64_t i = 1; i < config_.layers; ++i) {
+    layers_.push_back(keeps_ == Keeps::kActivations ? take_layer(carver) : layers_.front());
+    if (keeps_ == Keeps::kInputs) layers_.back().x = take_input(carver);
+  }
+}
+
+float* Decoder::take_input(Carver& carver) const {
+  return carver.take<float>(max_rows_ * config_.width);
+}
+
 Decoder::LayerCache Decoder::take_layer(Carver& carver) {
   LayerCache cache;
-  cache.x = carver.take<float>(max_rows_ * config_.width);
+  cache.x = take_input(carver);
   cache.rms = carver.take<float>(max_rows_);
   cache.normed = carver.take<float>(max_rows_ * config_.width);
   cache.attention = attention_.take_cache(max_rows_ / positions_, carver);
@@ -77,7 +88,7 @@ void Decoder::logits(const float* params, std::span<const int32_t> tokens, float
 
 double Decoder::loss_and_gradient(const float* params, std::span<const int32_t> tokens, float scale,
                                   bool first, float* gradient) {
-  RUBATO_CHECK(backward_);
+  RUBATO_CHECK(keeps_ != Keeps::kNothing);
   const int64_t rows = load(tokens), d = config_.width;
   if (first) {
     // Every matrix is written by its first product; what gathers by adding starts from zero.
@@ -97,8 +108,12 @@ double Decoder::loss_and_gradient(const float* params, std::span<const int32_t> 
   kernels::rms_norm_backward(rows, d, dnormed_, x_, params + offsets_->final_norm, rms_, dx_,
                              gradient + offsets_->final_norm);
   clock_.lap(StepPart::kNorms);
-  for (int64_t i = config_.layers - 1; i >= 0; --i)
+  for (int64_t i = config_.layers - 1; i >= 0; --i) {
+    // Those of the last layer are still there.
+    if (keeps_ == Keeps::kInputs && i + 1 < config_.layers)
+      make_activations(params, offsets_->layers[i], rows, layers_[i]);
     backward_layer(params, offsets_->layers[i], rows, layers_[i], first, gradient);
+  }
   kernels::scatter_add_rows(rows, d, 1.0f, dx_, inputs_, gradient + offsets_->embedding);
   clock_.lap(StepPart::kEmbedding);
   return loss;
@@ -111,15 +126,16 @@ void Decoder::forward(const float* params, int64_t rows) {
   clock_.lap(StepPart::kEmbedding);
   for (int64_t i = 0; i < config_.layers; ++i) {
     float* next = i + 1 < config_.layers ? layers_[i + 1].x : x_;
-    forward_layer(params, offsets_->layers[i], rows, layers_[i], next);
+    make_activations(params, offsets_->layers[i], rows, layers_[i]);
+    leave_layer(params, offsets_->layers[i], rows, layers_[i], next);
   }
   kernels::rms_norm_forward(rows, d, static_cast<float>(config_.norm_eps), x_,
                             params + offsets_->final_norm, normed_, rms_);
   clock_.lap(StepPart::kNorms);
 }
 
-void Decoder::forward_layer(const float* params, const LayerOffsets& at, int64_t rows,
-                            const LayerCache& cache, float* next) {
+void Decoder::make_activations(const float* params, const LayerOffsets& at, int64_t rows,
+                               const LayerCache& cache) {
   const int64_t d = config_.width, f = config_.ffn;
   const float eps = static_cast<float>(config_.norm_eps);
   const size_t stream_bytes = static_cast<size_t>(rows * d) * sizeof(float);
@@ -141,7 +157,12 @@ void Decoder::forward_layer(const float* params, const LayerOffsets& at, int64_t
   clock_.lap(StepPart::kProjections);
   kernels::swiglu_forward(rows, f, cache.gate_up, cache.active);
   clock_.lap(StepPart::kSwiglu);
-  std::memcpy(next, cache.x_mid, stream_bytes);
+}
+
+void Decoder::leave_layer(const float* params, const LayerOffsets& at, int64_t rows,
+                          const LayerCache& cache, float* next) {
+  const int64_t d = config_.width, f = config_.ffn;
+  std::memcpy(next, cache.x_mid, static_cast<size_t>(rows * d) * sizeof(float));
   gemm_nt(rows, d, f, cache.active, f, params + at.down, f, 1.0f, next, d);
   clock_.lap(StepPart::kProjections);
 }

@@ -20,10 +20,15 @@ namespace rubato {
 
 class Decoder {
  public:
-  /// For microbatches of up to `sequences` sequences of `positions` tokens. Without `backward` all
-  /// layers share one set of activations. `offsets` outlives the decoder. init() before use.
+  /// What the forward pass keeps of a layer: nothing, when there is no backward pass; its input,
+  /// from which the backward pass makes the rest again; all its activations. Layers share what is
+  /// not kept.
+  enum class Keeps { kNothing, kInputs, kActivations };
+
+  /// For microbatches of up to `sequences` sequences of `positions` tokens. `offsets` outlives the
+  /// decoder. init() before use.
   Decoder(const ModelConfig& config, const ModelOffsets& offsets, int64_t positions,
-          int64_t sequences, bool backward, Carver& carver);
+          int64_t sequences, Keeps keeps, Carver& carver);
   void init();
   /// Starts a new count; nullptr stops counting.
   void measure_parts(ReadClock clock) { clock_ = PartClock(clock); }
@@ -51,11 +56,15 @@ class Decoder {
     float* gate_up;     // (M, 2F)
     float* active;      // (M, F)
   };
+  void take_layers(Carver& carver);
   LayerCache take_layer(Carver& carver);
+  float* take_input(Carver& carver) const;
   int64_t load(std::span<const int32_t> tokens);
   void forward(const float* params, int64_t rows);
-  void forward_layer(const float* params, const LayerOffsets& at, int64_t rows,
-                     const LayerCache& cache, float* next);
+  void make_activations(const float* params, const LayerOffsets& at, int64_t rows,
+                        const LayerCache& cache);
+  void leave_layer(const float* params, const LayerOffsets& at, int64_t rows,
+                   const LayerCache& cache, float* next);
   void backward_layer(const float* params, const LayerOffsets& at, int64_t rows,
                       const LayerCache& cache, bool first, float* gradient);
 
@@ -63,7 +72,7 @@ class Decoder {
   const ModelOffsets* offsets_;
   int64_t positions_, max_rows_;
   int64_t q_width_, row_width_;  // H*E, C
-  bool backward_;
+  Keeps keeps_;
   PartClock clock_;
   AttentionLayer attention_;
   CrossEntropy cross_entropy_;

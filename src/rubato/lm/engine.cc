@@ -53,7 +53,10 @@ void Engine::carve(Carver& carver) {
   workspaces_.clear();
   for (int i = 0; i < options_.threads; ++i) {
     decoders_.emplace_back(options_.model, offsets_, options_.sequence_length, microbatch_,
-                           options_.backward, carver);
+                           !options_.backward   ? Decoder::Keeps::kNothing
+                           : options_.recompute ? Decoder::Keeps::kInputs
+                                                : Decoder::Keeps::kActivations,
+                           carver);
   }
   microbatch_losses_ = carver.take<double>(pieces(options_.max_batch, microbatch_));
   if (!options_.backward) return;

@@ -30,6 +30,9 @@ struct EngineOptions {
   int lanes = 2;                  // part of the recipe: other lanes, other bits
   int threads = 1;                // the most that a call may use
   bool backward = true;           // false: losses and logits only, in much less memory
+  // Keep the input of each layer only and make its activations again in the backward pass: the
+  // same bits, a third more work, memory of one layer.
+  bool recompute = false;
   // Of step(); nullptr: there are no steps.
   std::shared_ptr<const InnerOptimizer> optimizer = nullptr;
 };

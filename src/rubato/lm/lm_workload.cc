@@ -88,14 +88,19 @@ std::vector<int64_t> LmWorkload::shard_sequences() const {
   return sequences;
 }
 
+EngineOptions LmWorkload::engine_options(int64_t max_batch, int threads) const {
+  return {.model = config_,
+          .sequence_length = options_.sequence_length,
+          .max_batch = max_batch,
+          .lanes = options_.lanes,
+          .threads = threads,
+          .recompute = options_.recompute,
+          .optimizer = options_.optimizer};
+}
+
 StatusOr<std::unique_ptr<Trainer>> LmWorkload::make_trainer(int64_t max_batch, int threads) const {
   RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine,
-                          Engine::make({.model = config_,
-                                        .sequence_length = options_.sequence_length,
-                                        .max_batch = max_batch,
-                                        .lanes = options_.lanes,
-                                        .threads = threads,
-                                        .optimizer = options_.optimizer}));
+                          Engine::make(engine_options(max_batch, threads)));
   return std::make_unique<LmTrainer>(*this, std::move(engine));
 }
 
@@ -144,18 +149,10 @@ double LmWorkload::flops_per_token() const {
   return model_flops_per_token(config_, options_.sequence_length);
 }
 
-int64_t predict_memory_bytes(const ModelConfig& config, int64_t sequence_length, int64_t max_batch,
-                             int lanes, int threads,
-                             std::shared_ptr<const InnerOptimizer> optimizer) {
-  const int64_t planes = 1 + optimizer->num_planes();
-  const int64_t engine = Engine::memory_bytes({.model = config,
-                                               .sequence_length = sequence_length,
-                                               .max_batch = max_batch,
-                                               .lanes = lanes,
-                                               .threads = threads,
-                                               .optimizer = std::move(optimizer)});
-  return engine + threads * kPackingBytes +
-         model_layout(config).size() * planes * static_cast<int64_t>(sizeof(float));
+int64_t predict_memory_bytes(const EngineOptions& options) {
+  const int64_t planes = 1 + options.optimizer->num_planes();
+  return Engine::memory_bytes(options) + options.threads * kPackingBytes +
+         model_layout(options.model).size() * planes * static_cast<int64_t>(sizeof(float));
 }
 
 }  // namespace rubato

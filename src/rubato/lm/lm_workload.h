@@ -19,6 +19,7 @@ namespace rubato {
 struct LmWorkloadOptions {
   int64_t sequence_length = 256;       // T
   int lanes = 2;                       // of every trainer; part of the recipe
+  bool recompute = false;              // activations, see EngineOptions
   int64_t validation_sequences = 128;  // at most; spread evenly over the validation text
   std::shared_ptr<const InnerOptimizer> optimizer;
 };
@@ -45,10 +46,8 @@ class LmWorkload final : public Workload {
   double flops_per_token() const override;
 
   const ModelConfig& config() const { return config_; }
-  int lanes() const { return options_.lanes; }
-  const std::shared_ptr<const InnerOptimizer>& shared_optimizer() const {
-    return options_.optimizer;
-  }
+  /// Of the engine behind a trainer.
+  EngineOptions engine_options(int64_t max_batch, int threads) const;
   const TokenDataset& dataset() const { return *dataset_; }
 
  private:
@@ -63,10 +62,9 @@ class LmWorkload final : public Workload {
   mutable std::unique_ptr<Engine> evaluator_;  // of the last evaluation, kept for the next
 };
 
-/// Bytes that one trainer and one worker's parameters and optimizer state take, oneDNN's packing
-/// buffers included; an upper estimate for telling a user before anything is allocated.
-int64_t predict_memory_bytes(const ModelConfig& config, int64_t sequence_length, int64_t max_batch,
-                             int lanes, int threads,
-                             std::shared_ptr<const InnerOptimizer> optimizer);
+/// Bytes that one engine with an optimizer and one worker's parameters and optimizer state take,
+/// oneDNN's packing buffers included; an upper estimate for telling a user before anything is
+/// allocated.
+int64_t predict_memory_bytes(const EngineOptions& options);
 
 }  // namespace rubato

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -51,7 +53,7 @@ TEST(Generate, KeptKeysAndValuesGiveTheLogitsOfAFullPass) {
         Engine::make({.model = model.config, .sequence_length = length, .backward = false}).value();
     std::vector<float> want(length * model.config.vocab);
     engine->logits(model.params, tokens, want);
-    const auto decoder = IncrementalDecoder::make(model.config, model.params, length).value();
+    const auto decoder = IncrementalDecoder::make(model.config, model.params, length, 2).value();
     for (int64_t t = 0; t < length; ++t) {
       const std::span<const float> got = decoder->feed(tokens[t]);
       const float* row = want.data() + t * model.config.vocab;
@@ -67,7 +69,7 @@ TEST(Generate, GreedyContinuationIsTheArgmaxOfFullPasses) {
   const Model model(true, 2);
   std::vector<int32_t> text = random_tokens(3);
   const std::vector<int32_t> made =
-      generate(model.config, model.params, text, 12, {.temperature = 0}).value();
+      generate(model.config, model.params, text, 12, {.temperature = 0}, 1).value();
   ASSERT_EQ(made.size(), 12u);
   for (int32_t token : made) {
     const int64_t length = static_cast<int64_t>(text.size());
@@ -86,28 +88,34 @@ TEST(Generate, GreedyContinuationIsTheArgmaxOfFullPasses) {
 TEST(Generate, TheSameSeedGivesTheSameTextAndAnotherAnother) {
   const Model model(false, 4);
   const std::vector<int32_t> prompt = {1};
-  const auto text = [&](uint64_t seed) {
-    return generate(model.config, model.params, prompt, 30, {.temperature = 2.0, .seed = seed})
+  const auto text = [&](uint64_t seed, int threads) {
+    return generate(model.config, model.params, prompt, 30, {.temperature = 2.0, .seed = seed},
+                    threads)
         .value();
   };
-  EXPECT_EQ(text(1), text(1));
-  EXPECT_NE(text(1), text(2));
+  EXPECT_EQ(text(1, 1), text(1, 1));
+  EXPECT_EQ(text(1, 1), text(1, 3));
+  EXPECT_NE(text(1, 1), text(2, 1));
 }
 
 TEST(Generate, StopsBeforeTheStopToken) {
   const Model model(true, 2);
   const std::vector<int32_t> prompt = {2};
-  const auto all = generate(model.config, model.params, prompt, 20, {.temperature = 0}).value();
+  const auto all = generate(model.config, model.params, prompt, 20, {.temperature = 0}, 1).value();
   const int32_t stop = all[all.size() / 2];
   const auto first = std::find(all.begin(), all.end(), stop);
   const auto cut =
-      generate(model.config, model.params, prompt, 20, {.temperature = 0, .stop_token = stop})
+      generate(model.config, model.params, prompt, 20, {.temperature = 0, .stop_token = stop}, 1)
           .value();
   EXPECT_EQ(cut, std::vector<int32_t>(all.begin(), first));
 }
 
-TEST(SampleToken, DrawsByWeight) {
+TEST(TokenSampler, DrawsByWeight) {
   const std::vector<float> logits = {std::log(1.0f), std::log(5.0f), std::log(4.0f)};
+  const auto sample_token = [](const std::vector<float>& from, const SamplingOptions& options,
+                               double draw) {
+    return TokenSampler(options, static_cast<int64_t>(from.size())).choose(from, draw);
+  };
   EXPECT_EQ(sample_token(logits, {.temperature = 0}, 0.99), 1);
   EXPECT_EQ(sample_token(logits, {}, 0.49), 1);
   EXPECT_EQ(sample_token(logits, {}, 0.51), 2);
@@ -120,10 +128,33 @@ TEST(SampleToken, DrawsByWeight) {
   EXPECT_EQ(sample_token(std::vector<float>{1, 1, 1}, {.temperature = 0}, 0.5), 0) << "a tie";
 }
 
+TEST(TokenSampler, SortsNoFurtherThanNeededAndDrawsTheSame) {
+  std::vector<float> logits(1000);
+  Rng rng(2, RngStream::kTest);
+  for (float& logit : logits) logit = static_cast<float>(rng.normal());
+  // By the definition: everything sorted, running sums of exact weights.
+  std::vector<int32_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, std::greater(), [&](int32_t token) { return logits[token]; });
+  std::vector<double> upto;
+  for (int32_t token : order)
+    upto.push_back((upto.empty() ? 0 : upto.back()) + std::exp(double{logits[token]}));
+  TokenSampler sampler({}, 1000);
+  for (int i = 0; i < 2000; ++i) {
+    const double draw = (i + 0.5) / 2000;
+    const auto at = std::ranges::upper_bound(upto, draw * upto.back()) - upto.begin();
+    const int32_t got = sampler.choose(logits, draw);
+    // Rounding may move a draw that lies on a border to a neighbour.
+    const bool near = (at > 0 && got == order[at - 1]) || got == order[at] ||
+                      (at + 1 < 1000 && got == order[at + 1]);
+    EXPECT_TRUE(near) << draw;
+  }
+}
+
 TEST(Generate, SaysWhatIsWrong) {
   const Model model(true, 2);
   const auto code = [&](std::vector<int32_t> prompt, SamplingOptions options, int64_t drop = 0) {
-    return generate(model.config, std::span(model.params).subspan(drop), prompt, 2, options)
+    return generate(model.config, std::span(model.params).subspan(drop), prompt, 2, options, 1)
         .status()
         .code();
   };
@@ -136,8 +167,9 @@ TEST(Generate, SaysWhatIsWrong) {
   EXPECT_EQ(code({1}, {}, 1), absl::StatusCode::kInvalidArgument);
   Model broken(true, 2);
   broken.params[0] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_EQ(generate(broken.config, broken.params, std::vector<int32_t>{1}, 2, {}).status().code(),
-            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(
+      generate(broken.config, broken.params, std::vector<int32_t>{1}, 2, {}, 1).status().code(),
+      absl::StatusCode::kFailedPrecondition);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "rubato/base/rng.h"
+#include "rubato/lm/kernels/decode.h"
 #include "rubato/lm/kernels/rows.h"
 #include "rubato/lm/kernels/streams.h"
 
@@ -169,6 +170,45 @@ TEST_P(KernelRows, GatherScatterScaleAndSums) {
   EXPECT_NEAR(sum_of_squares(5 * width, table.data()), squares, 1e-5 * squares);
   add_to(3 * width, values.data(), out.data());
   EXPECT_EQ(out[width + 3], -table[3] + values[width + 3]);
+}
+
+TEST_P(KernelRows, MatrixTimesVectorWhateverTheSplit) {
+  for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{1, 1}, {5, 7}, {9, 16}, {13, 50}}) {
+    const auto matrix = normals(rows * cols, 1), x = normals(cols, 2), before = normals(rows, 3);
+    std::vector<float> whole(rows), split(rows), added = before;
+    multiply_rows(0, rows, cols, matrix.data(), x.data(), false, whole.data());
+    for (int64_t r = 0; r < rows; ++r)
+      multiply_rows(r, r + 1, cols, matrix.data(), x.data(), false, split.data());
+    multiply_rows(0, rows, cols, matrix.data(), x.data(), true, added.data());
+    EXPECT_EQ(whole, split);
+    for (int64_t r = 0; r < rows; ++r) {
+      double want = 0;
+      for (int64_t i = 0; i < cols; ++i) want += at(matrix, r * cols + i) * at(x, i);
+      EXPECT_NEAR(whole[r], want, 1e-5);
+      EXPECT_EQ(added[r], before[r] + whole[r]);
+    }
+  }
+}
+
+TEST_P(KernelRows, AttentionOfOneQuery) {
+  for (int64_t head_dim : {2, 6, 16, 34}) {
+    const int64_t seen = 19, stride = head_dim + 3;
+    const auto q = normals(head_dim, 1), keys = normals(seen * stride, 2),
+               values = normals(seen * stride, 3);
+    std::vector<float> scores(seen), out(head_dim);
+    attend(seen, head_dim, stride, q.data(), keys.data(), values.data(), scores.data(), out.data());
+    std::vector<double> weights(seen), want(head_dim);
+    double total = 0;
+    for (int64_t t = 0; t < seen; ++t) {
+      double score = 0;
+      for (int64_t i = 0; i < head_dim; ++i) score += at(q, i) * at(keys, t * stride + i);
+      total += weights[t] = std::exp(score);
+    }
+    for (int64_t i = 0; i < head_dim; ++i) {
+      for (int64_t t = 0; t < seen; ++t) want[i] += weights[t] / total * at(values, t * stride + i);
+      EXPECT_NEAR(out[i], want[i], 1e-5) << head_dim;
+    }
+  }
 }
 
 }  // namespace

@@ -3,14 +3,15 @@
 #include <array>
 #include <memory>
 #include <ostream>
-#include <thread>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "rubato/app/program.h"
+#include "rubato/app/command_support.h"
 #include "rubato/bench/engine_bench.h"
+#include "rubato/bench/generation_bench.h"
 #include "rubato/bench/outer_bench.h"
+#include "rubato/bench/peers_bench.h"
 #include "rubato/bench/simulator_bench.h"
 #include "rubato/lm/step_profile.h"
 #include "rubato/metrics/format.h"
@@ -28,6 +29,7 @@ struct BenchFlags {
   std::vector<std::string> shapes;  // of the model; empty: the default
   int threads = 0;
   double seconds = 3;
+  std::string llm_c, python;
   bool json = false;
 };
 
@@ -101,6 +103,34 @@ StatusOr<BenchResult> engine(const BenchFlags& flags, int threads) {
   return result;
 }
 
+StatusOr<BenchResult> generation(const BenchFlags& flags, int threads) {
+  RUBATO_ASSIGN_OR_RETURN(const auto rows,
+                          bench_generation(chosen_shapes(flags), {threads, flags.seconds}));
+  BenchResult result;
+  Table table;
+  table.columns = {{"generation", "", "shape of the model"},
+                   {"tokens", "1/s", "of the median token, half the context and more before it"},
+                   {"full passes", "1/s", "over half the context: what kept keys and values save"},
+                   {"speed", "GB/s", "of parameters read"},
+                   {"limit", "GB/s", "a sum over as many floats on the same threads"},
+                   {"share", "1", "speed / limit"}};
+  for (const GenerationRow& row : rows) {
+    table.rows.push_back({row.shape, fixed(row.tokens_per_s, 0), fixed(row.full_pass_per_s, 1),
+                          fixed(row.gb_per_s, 1), fixed(row.limit_gb_per_s, 1),
+                          fixed(row.share_of_limit, 3)});
+    result.rows.push_back({{"bench", "generation"},
+                           {"shape", row.shape},
+                           {"threads", row.threads},
+                           {"tokens_per_s", row.tokens_per_s},
+                           {"full_passes_per_s", row.full_pass_per_s},
+                           {"gb_per_s", row.gb_per_s},
+                           {"limit_gb_per_s", row.limit_gb_per_s},
+                           {"share_of_limit", row.share_of_limit}});
+  }
+  result.tables = {std::move(table)};
+  return result;
+}
+
 StatusOr<BenchResult> outer(const BenchFlags&, int threads) {
   ThreadPool pool(threads);
   RUBATO_ASSIGN_OR_RETURN(const auto rows, bench_outer(kOuterParams, kOuterRepeats, pool));
@@ -163,17 +193,58 @@ StatusOr<BenchResult> simulator(const BenchFlags& flags, int threads) {
   return result;
 }
 
+StatusOr<BenchResult> peers(const BenchFlags& flags, int threads) {
+  BenchResult result;
+  Table table;
+  table.columns = {{"peer", "", "of the same shape: llm.c with GPT-2 blocks, PyTorch with ours"},
+                   {"shape", "", "of the model"},
+                   {"its tokens", "1/s", "of the median step"},
+                   {"rubato", "1/s", "of the median step, in turns with it"},
+                   {"times", "1", "rubato / peer"},
+                   {"its settings", "", "the fastest found"}};
+  std::vector<EngineShape> shapes = chosen_shapes(flags);
+  if (flags.shapes.empty()) {
+    std::erase_if(shapes, [](const EngineShape& shape) {
+      return shape.name != "a" && shape.name != "a4096" && shape.name != "b";
+    });
+  }
+  RUBATO_ASSIGN_OR_RETURN(const auto optimizer, adamw());
+  RUBATO_ASSIGN_OR_RETURN(
+      const auto rows,
+      bench_peers(shapes, optimizer, {threads, flags.seconds, flags.llm_c, flags.python}));
+  for (const PeerRow& row : rows) {
+    table.rows.push_back({row.peer, row.shape, fixed(row.peer_tokens_per_s, 0),
+                          fixed(row.tokens_per_s, 0), fixed(row.ratio, 2), row.settings});
+    result.rows.push_back({{"bench", "peers"},
+                           {"name", row.peer},
+                           {"shape", row.shape},
+                           {"tokens_per_s", row.tokens_per_s},
+                           {"peer_tokens_per_s", row.peer_tokens_per_s},
+                           {"ratio", row.ratio},
+                           {"settings", row.settings}});
+  }
+  const auto absent = [&](const char* peer, const char* how) {
+    table.rows.push_back({peer, "-", "-", "-", "-", how});
+    result.rows.push_back({{"bench", "peers"}, {"name", peer}, {"absent", how}});
+  };
+  if (flags.llm_c.empty()) absent("llm.c", "not run: --llm-c DIR names its source folder");
+  if (flags.python.empty()) absent("PyTorch", "not run: --python PATH names a Python that has it");
+  result.tables = {std::move(table)};
+  return result;
+}
+
 struct Bench {
   std::string name;
   StatusOr<BenchResult> (*run)(const BenchFlags&, int threads);
 };
-const std::array<Bench, 3> kBenches = {
-    {{"engine", engine}, {"outer", outer}, {"simulator", simulator}}};
+const std::array<Bench, 5> kBenches = {{{"engine", engine},
+                                        {"generation", generation},
+                                        {"outer", outer},
+                                        {"simulator", simulator},
+                                        {"peers", peers}}};
 
 StatusOr<int> bench(const BenchFlags& flags, Terminal& terminal) {
-  const int threads = flags.threads > 0
-                          ? flags.threads
-                          : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const int threads = thread_count(flags.threads);
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   for (const Bench& which : kBenches) {
     if (!flags.names.empty() && std::ranges::find(flags.names, which.name) == flags.names.end()) {
@@ -200,13 +271,18 @@ void add_bench(CLI::App& app, CommandBody& chosen) {
   for (const EngineShape& shape : engine_bench_shapes()) shapes.push_back(shape.name);
   command
       ->add_option("--shapes", flags->shapes,
-                   "of the engine, a,b,c; default: all, for the simulator a,demo")
+                   "of the engine, a,b,c; default: all, for the simulator a,demo, "
+                   "for peers a,a4096,b")
       ->delimiter(',')
       ->check(CLI::IsMember(shapes));
   command->add_option("--threads", flags->threads, "0: all cores")->check(CLI::Range(0, 1024));
   command->add_option("--seconds", flags->seconds, "of measured steps for each shape")
       ->check(CLI::Range(0.1, 3600.0))
       ->capture_default_str();
+  command->add_option("--llm-c", flags->llm_c, "peers: folder of llm.c's sources")
+      ->check(CLI::ExistingDirectory);
+  command->add_option("--python", flags->python, "peers: a Python that has PyTorch")
+      ->check(CLI::ExistingFile);
   command->add_flag("--json", flags->json, "one JSON object as the last line");
   command->footer("Example:\n  rubato bench engine --seconds 10 --json");
   command->callback([flags, &chosen] {

@@ -46,7 +46,7 @@ StatusOr<EvalResult> evaluate_file(FileSystem& files, const OpenedCheckpoint& op
 
 StatusOr<int> eval(const EvalFlags& flags, Terminal& terminal) {
   PosixFileSystem files;
-  const int threads = thread_count(flags);
+  const int threads = thread_count(flags.threads);
   RUBATO_ASSIGN_OR_RETURN(const OpenedCheckpoint opened,
                           open_run(files, flags.recipe, flags.sets, threads));
   RUBATO_ASSIGN_OR_RETURN(const EvalResult result,

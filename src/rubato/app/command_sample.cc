@@ -15,6 +15,7 @@ struct SampleFlags {
   std::string run;
   std::vector<std::string> sets;
   int64_t top_k = 0;
+  int threads = 0;
   TextRequest request;
 };
 
@@ -22,6 +23,7 @@ StatusOr<int> sample(const SampleFlags& flags, Terminal& terminal) {
   PosixFileSystem files;
   RUBATO_ASSIGN_OR_RETURN(const OpenedCheckpoint opened, open_run(files, flags.run, flags.sets, 1));
   TextRequest request = flags.request;
+  request.threads = thread_count(flags.threads);
   if (flags.top_k > 0) request.options.top_k = flags.top_k;
   const StatusOr<std::string> text =
       sample_text(opened.recipe, *opened.workload.workload, opened.theta, request);
@@ -47,6 +49,8 @@ void add_sample(CLI::App& app, CommandBody& chosen) {
   command->add_option("--top-k", flags->top_k, "draw among so many likeliest; default: all")
       ->check(CLI::Range(1, 10'000'000));
   command->add_option("--seed", flags->request.options.seed, "of the draws")->capture_default_str();
+  command->add_option("--threads", flags->threads, "0: all cores; never changes the text")
+      ->check(CLI::Range(0, 1024));
   command->add_option("--set", flags->sets, "key=value, e.g. data.directory=other")
       ->allow_extra_args(false);
   command->footer("Example:\n  rubato sample runs/dn --prompt \"In the beginning\" --tokens 100");

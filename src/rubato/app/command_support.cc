@@ -33,8 +33,8 @@ std::string output_directory(const TrainingFlags& flags, std::string_view suffix
   return join_path("runs", cat(name, suffix));
 }
 
-int thread_count(const TrainingFlags& flags) {
-  if (flags.threads > 0) return flags.threads;
+int thread_count(int wanted) {
+  if (wanted > 0) return wanted;
   return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
@@ -50,7 +50,7 @@ RunEnvironment run_environment(FileSystem& files, const Recipe& recipe, const Tr
   RunEnvironment environment;
   environment.files = &files;
   environment.directory = output_directory(flags, suffix);
-  environment.threads = thread_count(flags);
+  environment.threads = thread_count(flags.threads);
   environment.build_id = build_id();
   environment.clock = monotonic_now;
   if (terminal.watch_interrupts) environment.stop = terminal.watch_interrupts();

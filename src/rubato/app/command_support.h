@@ -29,7 +29,7 @@ StatusOr<Recipe> load_recipe(const TrainingFlags& flags);
 /// must not meet a run of `train` there.
 std::string output_directory(const TrainingFlags& flags, std::string_view suffix);
 
-int thread_count(const TrainingFlags& flags);
+int thread_count(int wanted);
 
 /// Nanoseconds of a clock that never goes back.
 Nanos monotonic_now();

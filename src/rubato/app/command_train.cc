@@ -21,7 +21,8 @@ StatusOr<int> train(const TrainFlags& flags, Terminal& terminal) {
   RUBATO_ASSIGN_OR_RETURN(const Recipe base, load_recipe(flags));
   RUBATO_ASSIGN_OR_RETURN(const Recipe recipe, recipe_for_method(base, base.text("run.method")));
   RUBATO_RETURN_IF_ERROR(check_sets_have_effect(base, std::span(&recipe, 1)));
-  RUBATO_ASSIGN_OR_RETURN(const BuiltWorkload built, build_workload(recipe, thread_count(flags)));
+  RUBATO_ASSIGN_OR_RETURN(const BuiltWorkload built,
+                          build_workload(recipe, thread_count(flags.threads)));
 
   PosixFileSystem files;
   ProgressPrinter progress(terminal.err, terminal.interactive, monotonic_now);

@@ -13,6 +13,7 @@ namespace rubato {
 struct TextRequest {
   std::string prompt;
   int64_t tokens = 200;  // at most this many new ones
+  int threads = 1;
   SamplingOptions options{.temperature = 0.8, .top_k = {}, .seed = 1, .stop_token = {}};
 };
 

@@ -2,20 +2,26 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include "rubato/base/flat_ops.h"
 #include "rubato/base/float_env.h"
 #include "rubato/base/rng.h"
 #include "rubato/lm/arena.h"
-#include "rubato/lm/gemm.h"
+#include "rubato/lm/kernels/decode.h"
 #include "rubato/lm/kernels/rows.h"
 
 namespace rubato {
 
+namespace {
+
+// Below this many floats a pass is over before a second thread has woken.
+constexpr int64_t kFloatsWorthAThread = 16 * 1024;
+
+}  // namespace
+
 IncrementalDecoder::IncrementalDecoder(const ModelConfig& config, std::span<const float> params,
-                                       int64_t max_positions)
+                                       int64_t max_positions, std::unique_ptr<Team> team)
     : config_(config),
       offsets_(config, model_layout(config)),
       params_(params),
@@ -30,11 +36,14 @@ IncrementalDecoder::IncrementalDecoder(const ModelConfig& config, std::span<cons
       mixed_(q_width_),
       gate_up_(2 * config.ffn),
       active_(config.ffn),
-      scores_(max_positions),
-      logits_(config.vocab) {}
+      cosine_(config.head_dim / 2),
+      sine_(config.head_dim / 2),
+      scores_(config.heads * max_positions),
+      logits_(config.vocab),
+      team_(std::move(team)) {}
 
 StatusOr<std::unique_ptr<IncrementalDecoder>> IncrementalDecoder::make(
-    const ModelConfig& config, std::span<const float> params, int64_t max_positions) {
+    const ModelConfig& config, std::span<const float> params, int64_t max_positions, int threads) {
   RUBATO_RETURN_IF_ERROR(validate(config));
   const int64_t want = model_layout(config).size();
   if (static_cast<int64_t>(params.size()) != want) {
@@ -45,21 +54,30 @@ StatusOr<std::unique_ptr<IncrementalDecoder>> IncrementalDecoder::make(
     return absl::InvalidArgumentError(
         cat("[generate] positions: got ", max_positions, ", want at least 1"));
   }
-  const int64_t floats_a_position = 2 * config.layers * config.kv_heads * config.head_dim + 1;
+  const int64_t floats_a_position =
+      2 * config.layers * config.kv_heads * config.head_dim + config.heads;
   RUBATO_RETURN_IF_ERROR(check_memory(4 * (floats_a_position * max_positions + config.vocab)));
-  return std::unique_ptr<IncrementalDecoder>(new IncrementalDecoder(config, params, max_positions));
+  RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<Team> team, Team::make(threads));
+  return std::unique_ptr<IncrementalDecoder>(
+      new IncrementalDecoder(config, params, max_positions, std::move(team)));
+}
+
+void IncrementalDecoder::fill_angles() {
+  for (size_t i = 0; i < cosine_.size(); ++i) {
+    const double exponent = static_cast<double>(2 * i) / static_cast<double>(config_.head_dim);
+    const double angle = static_cast<double>(position_) * std::pow(config_.rope_theta, -exponent);
+    cosine_[i] = std::cos(angle);
+    sine_[i] = std::sin(angle);
+  }
 }
 
 // One head of the current position, in place; the half-split layout of the training engine.
-void IncrementalDecoder::rotate(float* head) const {
-  const int64_t half = config_.head_dim / 2;
+void IncrementalDecoder::rotate(float* head, float scale) const {
+  const auto half = static_cast<int64_t>(cosine_.size());
   for (int64_t i = 0; i < half; ++i) {
-    const double exponent = static_cast<double>(2 * i) / static_cast<double>(config_.head_dim);
-    const double angle = static_cast<double>(position_) * std::pow(config_.rope_theta, -exponent);
-    const double c = std::cos(angle), s = std::sin(angle);
     const double low = head[i], high = head[half + i];
-    head[i] = static_cast<float>(low * c - high * s);
-    head[half + i] = static_cast<float>(high * c + low * s);
+    head[i] = scale * static_cast<float>(low * cosine_[i] - high * sine_[i]);
+    head[half + i] = scale * static_cast<float>(high * cosine_[i] + low * sine_[i]);
   }
 }
 
@@ -68,82 +86,104 @@ void IncrementalDecoder::attend(int64_t layer) {
   const int64_t e = config_.head_dim, seen = position_ + 1;
   float* keys = keys_.data() + layer * max_positions_ * kv_width_;
   float* values = values_.data() + layer * max_positions_ * kv_width_;
-  for (int64_t h = 0; h < config_.heads + config_.kv_heads; ++h) rotate(qkv_.data() + h * e);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(e));
+  for (int64_t h = 0; h < config_.heads; ++h) rotate(qkv_.data() + h * e, scale);
+  for (int64_t h = 0; h < config_.kv_heads; ++h) rotate(qkv_.data() + q_width_ + h * e, 1.0f);
   std::copy_n(qkv_.data() + q_width_, kv_width_, keys + position_ * kv_width_);
   std::copy_n(qkv_.data() + q_width_ + kv_width_, kv_width_, values + position_ * kv_width_);
-  const float scale = 1.0f / std::sqrt(static_cast<float>(e));
-  for (int64_t h = 0; h < config_.heads; ++h) {
-    const float* q = qkv_.data() + h * e;
-    const int64_t at = h / (config_.heads / config_.kv_heads) * e;
-    for (int64_t t = 0; t < seen; ++t) {
-      const float* k = keys + t * kv_width_ + at;
-      scores_[t] = scale * std::inner_product(q, q + e, k, 0.0f);
+  const int64_t members = 2 * seen * q_width_ < kFloatsWorthAThread ? 1 : team_->size();
+  team_->run(static_cast<int>(members), [&](int member) {
+    for (int64_t h = member; h < config_.heads; h += members) {
+      const int64_t at = h / (config_.heads / config_.kv_heads) * e;
+      kernels::attend(seen, e, kv_width_, qkv_.data() + h * e, keys + at, values + at,
+                      scores_.data() + h * max_positions_, mixed_.data() + h * e);
     }
-    float shift = -std::numeric_limits<float>::infinity(), rescale = 0, sum = 0;
-    kernels::exp_rows(1, seen, seen, scores_.data(), &shift, &rescale, &sum);
-    float* out = mixed_.data() + h * e;
-    std::fill_n(out, e, 0.0f);
-    for (int64_t t = 0; t < seen; ++t) {
-      const float* v = values + t * kv_width_ + at;
-      for (int64_t i = 0; i < e; ++i) out[i] += scores_[t] / sum * v[i];
-    }
-  }
+  });
+}
+
+// y (+)= the parameters' matrix (rows, cols) at offset `matrix` times x.
+void IncrementalDecoder::multiply(int64_t rows, int64_t cols, int64_t matrix, const float* x,
+                                  bool accumulate, float* y) {
+  const float* weight = params_.data() + matrix;
+  const int64_t members = rows * cols < kFloatsWorthAThread ? 1 : team_->size();
+  team_->run(static_cast<int>(members), [&](int member) {
+    kernels::multiply_rows(rows * member / members, rows * (member + 1) / members, cols, weight, x,
+                           accumulate, y);
+  });
 }
 
 std::span<const float> IncrementalDecoder::feed(int32_t token) {
   RUBATO_CHECK(position_ < max_positions_ && token >= 0 && token < config_.vocab);
   flush_denormals();
-  const SingleThreadedGemm single;
-  const int64_t d = config_.width, f = config_.ffn, wide = q_width_ + 2 * kv_width_;
+  const int64_t d = config_.width, f = config_.ffn;
   const float eps = static_cast<float>(config_.norm_eps);
   const float* p = params_.data();
   float inverse_rms = 0;
+  const auto norm = [&](int64_t weight) {
+    kernels::rms_norm_forward(1, d, eps, x_.data(), p + weight, normed_.data(), &inverse_rms);
+  };
+  fill_angles();
   kernels::gather_rows(1, d, p + offsets_.embedding, &token, x_.data());
   for (int64_t i = 0; i < config_.layers; ++i) {
     const LayerOffsets& at = offsets_.layers[i];
-    kernels::rms_norm_forward(1, d, eps, x_.data(), p + at.attention_norm, normed_.data(),
-                              &inverse_rms);
-    gemm_nt(1, wide, d, normed_.data(), d, p + at.qkv, d, 0.0f, qkv_.data(), wide);
+    norm(at.attention_norm);
+    multiply(q_width_ + 2 * kv_width_, d, at.qkv, normed_.data(), false, qkv_.data());
     attend(i);
-    gemm_nt(1, d, q_width_, mixed_.data(), q_width_, p + at.out, q_width_, 1.0f, x_.data(), d);
-    kernels::rms_norm_forward(1, d, eps, x_.data(), p + at.ffn_norm, normed_.data(), &inverse_rms);
-    gemm_nt(1, 2 * f, d, normed_.data(), d, p + at.gate_up, d, 0.0f, gate_up_.data(), 2 * f);
+    multiply(d, q_width_, at.out, mixed_.data(), true, x_.data());
+    norm(at.ffn_norm);
+    multiply(2 * f, d, at.gate_up, normed_.data(), false, gate_up_.data());
     kernels::swiglu_forward(1, f, gate_up_.data(), active_.data());
-    gemm_nt(1, d, f, active_.data(), f, p + at.down, f, 1.0f, x_.data(), d);
+    multiply(d, f, at.down, active_.data(), true, x_.data());
   }
-  kernels::rms_norm_forward(1, d, eps, x_.data(), p + offsets_.final_norm, normed_.data(),
-                            &inverse_rms);
-  gemm_nt(1, config_.vocab, d, normed_.data(), d, p + offsets_.head, d, 0.0f, logits_.data(),
-          config_.vocab);
+  norm(offsets_.final_norm);
+  multiply(config_.vocab, d, offsets_.head, normed_.data(), false, logits_.data());
   ++position_;
   return logits_;
 }
 
-int32_t sample_token(std::span<const float> logits, const SamplingOptions& options, double draw) {
+TokenSampler::TokenSampler(const SamplingOptions& options, int64_t vocab)
+    : options_(options), tokens_(vocab), weights_(vocab) {}
+
+int32_t TokenSampler::choose(std::span<const float> logits, double draw) {
+  const auto vocab = static_cast<int64_t>(logits.size());
+  const int64_t kept = std::min(options_.top_k.value_or(vocab), vocab);
+  const auto top = std::max_element(logits.begin(), logits.end());
+  if (options_.temperature == 0 || kept == 1) return static_cast<int32_t>(top - logits.begin());
+
+  const auto sharpness = static_cast<float>(1 / options_.temperature);
+  for (int64_t i = 0; i < vocab; ++i) weights_[i] = sharpness * (logits[i] - *top);
+  float shift = 0, rescale = 0, sum = 0;
+  kernels::exp_rows(1, vocab, vocab, weights_.data(), &shift, &rescale, &sum);
+  // From the likeliest on, sorted no further than the draw falls; all that are kept when only their
+  // sum says where it falls.
+  std::iota(tokens_.begin(), tokens_.end(), 0);
   const auto likelier = [&](int32_t a, int32_t b) {
     return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
   };
-  std::vector<int32_t> tokens(logits.size());
-  std::iota(tokens.begin(), tokens.end(), 0);
-  const int64_t vocab = static_cast<int64_t>(logits.size());
-  const int64_t kept =
-      options.temperature == 0 ? 1 : std::min(options.top_k.value_or(vocab), vocab);
-  std::partial_sort(tokens.begin(), tokens.begin() + kept, tokens.end(), likelier);
-  if (kept == 1) return tokens.front();
-  std::vector<double> upto(kept);  // running sums of the weights, likeliest first
+  int64_t sorted = 0;
+  const auto sort_up_to = [&](int64_t end) {
+    std::partial_sort(tokens_.begin() + sorted, tokens_.begin() + end, tokens_.end(), likelier);
+    sorted = end;
+  };
   double total = 0;
-  for (int64_t i = 0; i < kept; ++i) {
-    const double behind =
-        static_cast<double>(logits[tokens[i]]) - static_cast<double>(logits[tokens.front()]);
-    upto[i] = total += std::exp(behind / options.temperature);
+  if (kept < vocab) {
+    sort_up_to(kept);
+    for (int64_t i = 0; i < kept; ++i) total += static_cast<double>(weights_[tokens_[i]]);
+  } else {
+    for (const float weight : weights_) total += static_cast<double>(weight);
   }
-  const auto drawn = std::upper_bound(upto.begin(), upto.end(), draw * total);
-  return tokens[std::min<int64_t>(drawn - upto.begin(), kept - 1)];
+  double upto = 0;
+  for (int64_t i = 0; i < kept; ++i) {
+    if (i == sorted) sort_up_to(std::min(kept, std::max<int64_t>(32, 4 * sorted)));
+    upto += static_cast<double>(weights_[tokens_[i]]);
+    if (draw * total < upto) return tokens_[i];
+  }
+  return tokens_[kept - 1];
 }
 
 StatusOr<std::vector<int32_t>> generate(const ModelConfig& config, std::span<const float> params,
                                         std::span<const int32_t> prompt, int64_t max_new_tokens,
-                                        const SamplingOptions& options) {
+                                        const SamplingOptions& options, int threads) {
   if (prompt.empty()) return absl::InvalidArgumentError("[generate] prompt: got 0 tokens, want 1");
   for (int32_t token : prompt) {
     if (token < 0 || token >= config.vocab) {
@@ -158,16 +198,17 @@ StatusOr<std::vector<int32_t>> generate(const ModelConfig& config, std::span<con
   }
   const int64_t most = static_cast<int64_t>(prompt.size()) + max_new_tokens;
   RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<IncrementalDecoder> decoder,
-                          IncrementalDecoder::make(config, params, most));
+                          IncrementalDecoder::make(config, params, most, threads));
   std::span<const float> logits;
   for (int32_t token : prompt) logits = decoder->feed(token);
+  TokenSampler sampler(options, config.vocab);
   Rng rng(options.seed, RngStream::kGeneration);
   std::vector<int32_t> out;
   while (static_cast<int64_t>(out.size()) < max_new_tokens) {
     if (!all_finite(logits))
       return absl::FailedPreconditionError(
           "[generate] logits: got a number that is not finite, want a model without any");
-    const int32_t token = sample_token(logits, options, rng.uniform());
+    const int32_t token = sampler.choose(logits, rng.uniform());
     if (options.stop_token == token) break;
     out.push_back(token);
     if (static_cast<int64_t>(out.size()) < max_new_tokens) logits = decoder->feed(token);

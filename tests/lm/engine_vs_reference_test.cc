@@ -150,6 +150,15 @@ RC_GTEST_PROP(EngineProperty, AgreesWithTheReferenceOnRandomShapes, ()) {
   RC_ASSERT(compare(c, params_for(c, seed), tokens) == "");
 }
 
+TEST(Engine, EightThousandPositionsAgreeInMemoryThatGrowsByTheirNumberOnly) {
+  const Case c{"", shape(1, 16, 1, 1, 4, 8, 17, true), 1, 8192, 1, 1};
+  EXPECT_EQ(compare(c, params_for(c, 1), reference::random_tokens(17, 1, c.length, 2)), "");
+  EngineOptions options{.model = c.config, .sequence_length = c.length, .lanes = 1};
+  const int64_t memory = Engine::memory_bytes(options);
+  options.sequence_length *= 2;
+  EXPECT_LT(Engine::memory_bytes(options), 2.01 * static_cast<double>(memory));
+}
+
 TEST(Engine, LogitsGiveTheReferencesTokenLosses) {
   const Case c{"", shape(2, 21, 4, 2, 6, 25, 37, false), 1, 13, 1, 1};
   const std::vector<float> params = params_for(c, 3);

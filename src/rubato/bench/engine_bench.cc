@@ -46,6 +46,7 @@ StatusOr<EngineRow> bench_shape(const EngineShape& shape,
   RUBATO_RETURN_IF_ERROR(check_memory(size * (1 + optimizer->num_planes()) * 4));
   std::vector<float> params(size);
   initialise_model(shape.model, engine->layout(), 1, params);
+  for (float& value : params) value *= shape.parameter_scale;
   InnerState state = optimizer->make_state(size);
   const std::vector<int32_t> tokens = random_tokens(shape);
   const auto step = [&] {
@@ -116,9 +117,10 @@ std::vector<EngineShape> engine_bench_shapes() {
   ModelConfig large = c;
   large.layers = 12;
   large.heads = large.kv_heads = 16;
-  return {{"a", a, 16, 128},      {"a4096", a4096, 16, 128}, {"demo", demo, 8, 128},
-          {"b", b, 8, 256},       {"b2048", b, 1, 2048},     {"c", c, 4, 256},
-          {"150m", large, 4, 256}};
+  return {{"a", a, 16, 128},         {"tiny", a, 16, 128, 1e-25f},
+          {"a4096", a4096, 16, 128}, {"demo", demo, 8, 128},
+          {"b", b, 8, 256},          {"b2048", b, 1, 2048},
+          {"c", c, 4, 256},          {"150m", large, 4, 256}};
 }
 
 double measure_fma_peak(int threads) {

@@ -19,6 +19,7 @@ struct EngineShape {
   ModelConfig model;
   int64_t batch = 16;             // [sequences]
   int64_t sequence_length = 128;  // T
+  float parameter_scale = 1;      // of the initial parameters
 };
 
 struct EngineRow {
@@ -41,8 +42,9 @@ struct EngineBenchOptions {
   double seconds = 3;  // of measured steps a shape; at least twenty steps are taken
 };
 
-/// Width 128: a, a4096 (pieces); width 64: demo, the recipe's; width 256 and 32000 pieces: b, b2048
-/// (its sequence length); width 896: c, and 150m, the preset.
+/// Width 128: a, a4096 (pieces), and tiny, which is a with parameters whose products are denormal;
+/// width 64: demo, the recipe's; width 256 and 32000 pieces: b, b2048 (its sequence length); width
+/// 896: c, and 150m, the preset.
 std::vector<EngineShape> engine_bench_shapes();
 
 /// [GFLOP/s] of the register-only loop on `threads` threads at once, best of several tries.

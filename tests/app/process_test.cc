@@ -3,6 +3,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <sstream>
 #include <thread>
 
@@ -13,6 +14,8 @@
 #include <spawn.h>
 #include <sys/wait.h>
 
+#include "rubato/base/text.h"
+
 extern char** environ;
 
 namespace rubato {
@@ -22,7 +25,9 @@ using ::testing::HasSubstr;
 
 class Process {
  public:
-  Process(std::vector<std::string> args, const std::string& output) {
+  // `closed`: a standard stream that it starts without.
+  Process(std::vector<std::string> args, const std::string& output,
+          std::optional<int> closed = {}) {
     args.insert(args.begin(), std::string(RUBATO_BINARY_DIR) + "/rubato");
     std::vector<char*> argv;
     for (std::string& arg : args) argv.push_back(arg.data());
@@ -32,6 +37,7 @@ class Process {
     posix_spawn_file_actions_addopen(&actions, 1, output.c_str(), O_WRONLY | O_CREAT | O_TRUNC,
                                      0644);
     posix_spawn_file_actions_adddup2(&actions, 1, 2);
+    if (closed) posix_spawn_file_actions_addclose(&actions, *closed);
     EXPECT_EQ(posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ), 0);
     posix_spawn_file_actions_destroy(&actions);
   }
@@ -101,6 +107,17 @@ TEST_F(ProcessTest, OneCtrlCSavesAndTheRunGoesOnToTheSameEnd) {
     return at == std::string::npos ? summary : summary.substr(at, 52);
   };
   EXPECT_EQ(digest("parts"), digest("whole"));
+}
+
+TEST_F(ProcessTest, ClosedStreamsTakeNothingFromTheRecords) {
+  const std::string log = directory_ + "/log";
+  for (const int closed : {0, 2}) {
+    const std::string out = cat("closed-", closed);
+    ASSERT_EQ(Process(train(out), log, closed).wait(), 0) << contents(log);
+    EXPECT_EQ(Process({"report", directory_ + "/" + out}, log).wait(), 0) << contents(log);
+  }
+  EXPECT_EQ(Process({"describe"}, log, 1).wait(), 1);
+  EXPECT_THAT(contents(log), HasSubstr("[output] could not be written"));
 }
 
 TEST_F(ProcessTest, ResumingWhatIsNotThereIsAnError) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "rubato/app/program.h"
@@ -40,9 +41,18 @@ const std::atomic<bool>* watch_interrupts() {
   return &g_interrupted;
 }
 
+// The first file that is opened would take the number of a stream that is closed, and what is
+// printed would land in it. Opened for reading only, so that results which go nowhere are an error.
+void occupy_closed_streams() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(fd, F_GETFD) == -1) open("/dev/null", O_RDONLY);  // takes the lowest number: fd
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  occupy_closed_streams();
   rubato::prepare_process();
   const std::vector<std::string> args(argv + 1, argv + argc);
   return rubato::run_program(args,

@@ -274,10 +274,10 @@ TEST(Tune, RunsOnlyWhatIsNotKnown) {
   ASSERT_TRUE(whole.ok()) << whole.status();
   ASSERT_EQ(kept.size(), 3u);
   for (size_t done = 1; done <= 3; ++done) {
-    const auto known = known_losses("tuning.json", kept[done - 1]);
-    ASSERT_TRUE(known.ok()) << known.status();
-    EXPECT_EQ(known->size(), done);
-    plan.known = *known;
+    const auto rows = tuning_rows("tuning.json", kept[done - 1]);
+    ASSERT_TRUE(rows.ok()) << rows.status();
+    plan.known = known_losses(*rows);
+    EXPECT_EQ(plan.known.size(), done);
     announced.clear();
     const auto rest = tune_methods(of, plan, environment(), announce, keep_nothing);
     ASSERT_TRUE(rest.ok()) << rest.status();
@@ -292,7 +292,32 @@ TEST(Tune, RunsOnlyWhatIsNotKnown) {
           .ok());
   EXPECT_EQ(announced.size(), 3u);
   for (const char* text : {"", "[]", "{}", R"({"rows":[{}]})", R"({"rows":[{"run":"a"}]})"}) {
-    EXPECT_TRUE(absl::IsDataLoss(known_losses("tuning.json", text).status())) << text;
+    EXPECT_TRUE(absl::IsDataLoss(tuning_rows("tuning.json", text).status())) << text;
+  }
+}
+
+// A narrower, wider or other plan throws away no trial that was paid for.
+TEST(Tune, RowsOfAnEarlierPlanStay) {
+  const auto first = tune(recipe(), {"sync-diloco", "dn"}, {0.1, 0.7});
+  ASSERT_TRUE(first.ok()) << first.status();
+  const nlohmann::ordered_json before = tuning_json(*first)["rows"];
+  std::vector<nlohmann::ordered_json> kept;
+  const TuningPlan wider{
+      .methods = {"dn"}, .grid = {0.3, 0.7}, .seed = 7, .known = known_losses(before)};
+  const auto second =
+      tune_methods(recipe(), wider, environment(), silent, [&](const Tuning& so_far) {
+        kept.push_back(tuning_json(so_far, before)["rows"]);
+        return absl::OkStatus();
+      });
+  ASSERT_TRUE(second.ok()) << second.status();
+  kept.push_back(tuning_json(*second, before)["rows"]);
+  for (const nlohmann::ordered_json& rows : kept) {
+    ASSERT_EQ(rows.size(), 5u);
+    for (size_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(rows[i]["run"], before[i]["run"]);
+      EXPECT_EQ(rows[i]["val_loss_nats"], before[i]["val_loss_nats"]);
+    }
+    EXPECT_EQ(rows[4]["value"], 0.3);
   }
 }
 

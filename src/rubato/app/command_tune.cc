@@ -20,16 +20,17 @@ struct TuneFlags : TrainingFlags {
   bool resume = false;
 };
 
-// What an earlier, unfinished call found.
-StatusOr<KnownLosses> known_before(FileSystem& files, const std::string& path, bool resume) {
-  if (!files.exists(path)) return KnownLosses();
+// The rows of an earlier call.
+StatusOr<nlohmann::ordered_json> rows_before(FileSystem& files, const std::string& path,
+                                             bool resume) {
+  if (!files.exists(path)) return nlohmann::ordered_json::array();
   if (!resume) {
     return absl::AlreadyExistsError(cat("[tune] ", path,
                                         ": got a tuning, want a new directory; --resume continues "
                                         "it, --out names another"));
   }
   RUBATO_ASSIGN_OR_RETURN(const std::string text, files.read_file(path));
-  return known_losses(path, text);
+  return tuning_rows(path, text);
 }
 
 // Those of the comparison that have a step to tune.
@@ -52,10 +53,12 @@ StatusOr<int> tune(const TuneFlags& flags, Terminal& terminal) {
   const std::string path = join_path(out, "tuning.json");
   TuningPlan plan{.methods = flags.methods, .grid = flags.grid, .seed = flags.seed};
   if (plan.methods.empty()) plan.methods = tunable_methods(recipe);
-  RUBATO_ASSIGN_OR_RETURN(plan.known, known_before(files, path, flags.resume));
+  RUBATO_ASSIGN_OR_RETURN(const nlohmann::ordered_json before,
+                          rows_before(files, path, flags.resume));
+  plan.known = known_losses(before);
   const auto keep = [&](const Tuning& so_far) -> Status {
     RUBATO_RETURN_IF_ERROR(files.make_directories(out));
-    return files.replace_file(path, tuning_json(so_far).dump(2) + "\n");
+    return files.replace_file(path, tuning_json(so_far, before).dump(2) + "\n");
   };
   RUBATO_ASSIGN_OR_RETURN(const Tuning tuning,
                           tune_methods(

@@ -338,6 +338,8 @@ TEST(Tune, RefusesWhatCannotBeTuned) {
   EXPECT_THAT(message({}, recipe()), HasSubstr("[tune] got no method with a step to tune"));
   EXPECT_THAT(message({"dn", "dn"}, recipe()), HasSubstr("got dn twice"));
   EXPECT_THAT(message({"dn"}, recipe({"tune.grid=[]"})), HasSubstr("got an empty grid"));
+  EXPECT_EQ(message({"dn"}, recipe({"tune.grid=[0.7, 0.1, 0.7]"})),
+            "[tune] tune.grid: got 0.7 twice, want each once");
 }
 
 }  // namespace

@@ -155,6 +155,15 @@ TEST_F(ProcessTest, TuningWithoutAMethodIsAnError) {
   EXPECT_THAT(contents(log), HasSubstr("[tune] got no method with a step to tune"));
 }
 
+TEST_F(ProcessTest, ResumingATuningThatIsNotThereIsAnError) {
+  const std::string log = directory_ + "/log";
+  std::vector<std::string> args = train("mistyped", {"--resume"});
+  args[0] = "tune";
+  EXPECT_EQ(Process(args, log).wait(), 1);
+  EXPECT_THAT(contents(log), HasSubstr("got no tuning there, want one to continue"));
+  EXPECT_FALSE(std::filesystem::exists(directory_ + "/mistyped"));
+}
+
 TEST_F(ProcessTest, ExitCodes) {
   const std::string log = directory_ + "/log";
   EXPECT_EQ(Process({"describe"}, log).wait(), 0);

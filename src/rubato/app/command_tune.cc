@@ -23,7 +23,12 @@ struct TuneFlags : TrainingFlags {
 // The rows of an earlier call.
 StatusOr<nlohmann::ordered_json> rows_before(FileSystem& files, const std::string& path,
                                              bool resume) {
-  if (!files.exists(path)) return nlohmann::ordered_json::array();
+  if (!files.exists(path)) {
+    if (!resume) return nlohmann::ordered_json::array();
+    return absl::NotFoundError(cat("[resume] ", path,
+                                   ": got no tuning there, want one to continue; check --out, or "
+                                   "leave --resume out"));
+  }
   if (!resume) {
     return absl::AlreadyExistsError(cat("[tune] ", path,
                                         ": got a tuning, want a new directory; --resume continues "
@@ -66,6 +71,7 @@ StatusOr<int> tune(const TuneFlags& flags, Terminal& terminal) {
                               [&](const std::string& trial) { progress.note(trial); }, keep));
   progress.finish();
   if (tuning.interrupted) {
+    RUBATO_RETURN_IF_ERROR(keep(tuning));  // --resume wants a tuning, be it one without a trial
     terminal.err << "rubato: interrupted; --resume continues in " << out << std::endl;
     return kExitInterrupted;
   }

@@ -49,6 +49,7 @@ Status plan_trials(const Recipe& seeded, const std::string& name, const std::vec
   const char* own_grid = method->tuned_by_factor() ? "tune.factors" : "tune.grid";
   const std::vector<double>& values = grid.empty() ? seeded.reals(own_grid) : grid;
   if (values.empty()) return seeded.error(own_grid, "got an empty grid, want numbers");
+  RUBATO_RETURN_IF_ERROR(check_distinct("tune", grid.empty() ? own_grid : "--grid", values));
   RUBATO_ASSIGN_OR_RETURN(const Recipe own, recipe_for_method(seeded, name));
   for (const double value : values) {
     TuningTrial trial{.method = name,

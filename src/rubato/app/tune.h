@@ -54,7 +54,7 @@ struct Tuning {
 
 /// Runs methods x grid in memory. `announce` is called before each run, `keep` after it with
 /// everything found so far. InvalidArgument without a method, for one that has nothing to tune, and
-/// for one that comes twice; `keep`'s errors.
+/// for a method or a value that comes twice; `keep`'s errors.
 StatusOr<Tuning> tune_methods(const Recipe& base, const TuningPlan& plan,
                               const RunEnvironment& environment,
                               const std::function<void(const std::string&)>& announce,

@@ -170,6 +170,20 @@ TEST(Compare, NothingToResumeIsAnError) {
   EXPECT_TRUE(absl::IsNotFound(result.status())) << result.status();
 }
 
+TEST(Compare, ADirectoryOfAnotherComparisonIsNotOverwritten) {
+  MemoryFileSystem files;
+  RunEnvironment env = environment();
+  env.files = &files;
+  env.directory = "c";
+  ASSERT_TRUE(compare_methods(recipe(), {{"dn"}, {1}}, env, silent).ok());
+  ASSERT_TRUE(files.replace_file(comparison_path("c"), "{}").ok());
+  EXPECT_EQ(compare_methods(recipe(), {{"sync-diloco"}, {1}}, env, silent).status().message(),
+            "[compare] c: got a directory that holds a comparison, want a new one; --resume "
+            "continues it, --out names another");
+  env.resume = true;
+  EXPECT_TRUE(compare_methods(recipe(), {{"dn"}, {1}}, env, silent).ok());
+}
+
 TEST(Compare, AnOverlayThatMakesAnotherPretrainingIsNoted) {
   const auto base = Recipe::parse(RecipeSchema::make(catalogue()),
                                   cat(kTiny, "[methods.dn]\n\"inner.kind\" = \"adamw\"\n",

@@ -23,7 +23,7 @@ struct CompareFlags : TrainingFlags {
 
 Status write_results(FileSystem& files, const std::string& directory, const Comparison& comparison,
                      const std::string& table) {
-  RUBATO_RETURN_IF_ERROR(files.replace_file(join_path(directory, "comparison.json"),
+  RUBATO_RETURN_IF_ERROR(files.replace_file(comparison_path(directory),
                                             comparison_json(comparison.runs).dump(2) + "\n"));
   RUBATO_RETURN_IF_ERROR(files.replace_file(join_path(directory, "comparison.md"), table));
   return write_report(files, join_path(directory, "report.html"), "Rubato: methods compared",

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <sstream>
 
 #include <gmock/gmock.h>
@@ -311,6 +312,39 @@ TEST(Run, TooLittleMemoryIsSaidBeforeTheStart) {
   ASSERT_TRUE(absl::IsResourceExhausted(result.status()));
   EXPECT_THAT(std::string(result.status().message()),
               HasSubstr("for 1000000 parameters on 1 workers"));
+}
+
+// Records that are lost leave a hole, so no checkpoint may come after them: the run stops at once,
+// and goes on from the last one before.
+TEST(Run, ADiskThatIsFullForAMomentStopsTheRun) {
+  const Recipe recipe =
+      recipe_for("dn", {"train.budget_local_steps=4000", "checkpoint.every_local_steps=1000"});
+  MemoryFileSystem files;
+  RunEnvironment whole = environment(), parts = environment();
+  whole.files = parts.files = &files;
+  whole.directory = "whole";
+  parts.directory = "parts";
+  const auto want = run(recipe, whole);
+  ASSERT_TRUE(want.ok()) << want.status();
+
+  int readings = 0;  // of the clock, before the records of every evaluation are written
+  parts.clock = [&] {
+    ++readings;
+    if (readings == 50) files.fill_after(0);
+    if (readings > 50) files.fill_after(std::numeric_limits<int64_t>::max());
+    return Nanos{0};
+  };
+  const auto stopped = run(recipe, parts);
+  ASSERT_TRUE(absl::IsResourceExhausted(stopped.status())) << stopped.status();
+  EXPECT_THAT(std::string(stopped.status().message()),
+              HasSubstr("choose another directory; last good checkpoint: parts/checkpoints/step-"));
+  EXPECT_EQ(readings, 50);
+
+  parts.resume = true;
+  const auto got = run(recipe, parts);
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_EQ(got->theta, want->theta);
+  EXPECT_EQ(*files.read_file("parts/metrics.jsonl"), *files.read_file("whole/metrics.jsonl"));
 }
 
 TEST(Run, AFullDiskIsAnErrorAndKeepsTheOlderCheckpoints) {

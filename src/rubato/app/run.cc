@@ -194,7 +194,9 @@ class Run {
     }
     interrupted_ = *reason == StopReason::kStopped;
     // Before the first arrival too: tasks in mid-flight are work that a resumed run keeps.
-    return interrupted_ && simulation_->started() ? save() : absl::OkStatus();
+    if (!interrupted_ || !simulation_->started()) return absl::OkStatus();
+    const Status saved = save();
+    return saved.ok() ? saved : with_last_checkpoint(saved);
   }
 
   bool ended_early() const { return interrupted_ || !diverged_.empty(); }
@@ -214,8 +216,9 @@ class Run {
     const std::string where = last_checkpoint_.empty()
                                   ? "; there is no checkpoint yet"
                                   : cat("; last good checkpoint: ", last_checkpoint_);
+    const bool is_said = flushed.ok() || flushed == status;
     return {status.code(), cat(std::string_view(status.message().data(), status.message().size()),
-                               where, flushed.ok() ? "" : "; the records could not be written")};
+                               where, is_said ? "" : "; the records could not be written")};
   }
 
   // ---- checkpoints

@@ -135,6 +135,7 @@ StatusOr<StopReason> Simulation::run(const SimulationHooks& hooks) {
       coordinator_->step(now_, Start{}, effects);
       RUBATO_RETURN_IF_ERROR(execute(effects, hooks));
     }
+    RUBATO_RETURN_IF_ERROR(sink_.error());
   }
   executors_->pause();
   return StopReason::kFinished;

@@ -93,7 +93,8 @@ class Simulation {
 
   /// Runs until the budget is used up or a stop is asked for; call again to go on. A loss or
   /// parameters not finite are Aborted `[train] ..` (is_divergence); a delta that is not finite has
-  /// not touched theta. FailedPrecondition when every worker has left.
+  /// not touched theta. FailedPrecondition when every worker has left. The sink's first error,
+  /// after the event in which it came up.
   StatusOr<StopReason> run(const SimulationHooks& hooks);
 
   std::span<const float> theta() const { return server_->theta(); }

@@ -109,6 +109,22 @@ TEST_F(ProcessTest, OneCtrlCSavesAndTheRunGoesOnToTheSameEnd) {
   EXPECT_EQ(digest("parts"), digest("whole"));
 }
 
+TEST_F(ProcessTest, TwoProcessesDoNotShareARunDirectory) {
+  const std::string log = directory_ + "/log", other = directory_ + "/other-log";
+  const std::vector<std::string> endless = {"--set", "train.budget_local_steps=100000000", "--set",
+                                            "eval.every_local_steps=2000"};
+  Process first(train("r", endless), log);
+  wait_until_at_work("r");
+  std::vector<std::string> resume = endless;
+  resume.push_back("--resume");
+  EXPECT_EQ(Process(train("r", resume), other).wait(), 1);
+  EXPECT_THAT(contents(other), HasSubstr("got a directory that another process works in"));
+  first.signal(SIGKILL);
+  EXPECT_EQ(first.wait(), -SIGKILL);
+  EXPECT_EQ(Process(train("r"), other).wait(), 1);  // a killed process leaves no lock
+  EXPECT_THAT(contents(other), HasSubstr("got a directory that holds a run"));
+}
+
 TEST_F(ProcessTest, ClosedStreamsTakeNothingFromTheRecords) {
   const std::string log = directory_ + "/log";
   for (const int closed : {0, 2}) {

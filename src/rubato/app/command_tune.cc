@@ -23,12 +23,7 @@ struct TuneFlags : TrainingFlags {
 // The rows of an earlier call.
 StatusOr<nlohmann::ordered_json> rows_before(FileSystem& files, const std::string& path,
                                              bool resume) {
-  if (!files.exists(path)) {
-    if (!resume) return nlohmann::ordered_json::array();
-    return absl::NotFoundError(cat("[resume] ", path,
-                                   ": got no tuning there, want one to continue; check --out, or "
-                                   "leave --resume out"));
-  }
+  if (!files.exists(path)) return nlohmann::ordered_json::array();
   if (!resume) {
     return absl::AlreadyExistsError(cat("[tune] ", path,
                                         ": got a tuning, want a new directory; --resume continues "
@@ -58,11 +53,17 @@ StatusOr<int> tune(const TuneFlags& flags, Terminal& terminal) {
   const std::string path = join_path(out, "tuning.json");
   TuningPlan plan{.methods = flags.methods, .grid = flags.grid, .seed = flags.seed};
   if (plan.methods.empty()) plan.methods = tunable_methods(recipe);
+  if (flags.resume && !files.exists(path)) {
+    return absl::NotFoundError(cat("[resume] ", out,
+                                   ": got no tuning there, want one to continue; check --out, or "
+                                   "leave --resume out"));
+  }
+  RUBATO_RETURN_IF_ERROR(files.make_directories(out));
+  RUBATO_ASSIGN_OR_RETURN(const DirectoryLock lock, files.lock_directory(out));
   RUBATO_ASSIGN_OR_RETURN(const nlohmann::ordered_json before,
                           rows_before(files, path, flags.resume));
   plan.known = known_losses(before);
-  const auto keep = [&](const Tuning& so_far) -> Status {
-    RUBATO_RETURN_IF_ERROR(files.make_directories(out));
+  const auto keep = [&](const Tuning& so_far) {
     return files.replace_file(path, tuning_json(so_far, before).dump(2) + "\n");
   };
   RUBATO_ASSIGN_OR_RETURN(const Tuning tuning,

@@ -118,6 +118,11 @@ StatusOr<Comparison> compare_methods(const Recipe& base, const ComparisonPlan& p
   for (const PlannedRun& run : planned) recipes.push_back(run.recipe);
   RUBATO_RETURN_IF_ERROR(check_sets_have_effect(base, recipes));
   RUBATO_RETURN_IF_ERROR(check_directory(environment, planned));
+  DirectoryLock lock;  // each run locks its own, but the table belongs to all of them
+  if (!environment.directory.empty()) {
+    RUBATO_RETURN_IF_ERROR(environment.files->make_directories(environment.directory));
+    RUBATO_ASSIGN_OR_RETURN(lock, environment.files->lock_directory(environment.directory));
+  }
   Comparison comparison;
   comparison.notes = own_pretrainings(planned);
   WorkloadCache workloads(environment.threads);

@@ -55,13 +55,14 @@ class Run {
 
   Status open_directory() {
     FileSystem& files = *env_.files;
+    RUBATO_RETURN_IF_ERROR(files.make_directories(env_.directory));
+    RUBATO_ASSIGN_OR_RETURN(lock_, files.lock_directory(env_.directory));
     const bool holds_a_run = files.exists(metrics_path(env_.directory));
     if (holds_a_run && !env_.resume) {
       return absl::AlreadyExistsError(cat("[run] ", env_.directory,
                                           ": got a directory that holds a run, want a new one; "
                                           "--resume continues the run, --out names another"));
     }
-    RUBATO_RETURN_IF_ERROR(files.make_directories(env_.directory));
     if (holds_a_run) RUBATO_RETURN_IF_ERROR(find_checkpoint());
     RUBATO_RETURN_IF_ERROR(
         files.replace_file(join_path(env_.directory, "recipe.toml"), recipe_.to_toml()));
@@ -327,6 +328,7 @@ class Run {
   const std::string& data_digest_;
   const RunEnvironment& env_;
 
+  DirectoryLock lock_;  // two processes would mix their records
   std::optional<JsonlSink> jsonl_;
   std::optional<RunRecorder> recorder_;
   std::optional<CheckpointReader> resumed_;  // until its phase has taken it over

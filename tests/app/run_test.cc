@@ -226,6 +226,25 @@ TEST(Run, ALossThatIsNotFiniteNamesTheLastCheckpoint) {
   EXPECT_EQ(to_line(again->data.summary), to_line(result->data.summary));
 }
 
+TEST(Run, ADoorThatRefusesEverythingEndsTheRun) {
+  MemoryFileSystem files;
+  RunEnvironment env = environment();
+  env.files = &files;
+  env.directory = "r";
+  const Recipe recipe =
+      recipe_for("dn", {"door.norm_action=reject", "door.norm_multiple=1", "door.norm_after=1",
+                        "inner.kind=sgd", "lr.warmup_steps=50"});
+  for (const bool resume : {false, true}) {
+    env.resume = resume;
+    const auto result = run(recipe, env);
+    ASSERT_TRUE(absl::IsFailedPrecondition(result.status())) << result.status();
+    const std::string message(result.status().message());
+    EXPECT_THAT(message, HasSubstr("[door] got 1000 pseudo-gradients in a row that it refused"));
+    EXPECT_THAT(message, HasSubstr("door.norm_action = clip or off"));
+    EXPECT_THAT(message, HasSubstr("last good checkpoint: r/checkpoints/step-15"));
+  }
+}
+
 TEST(Run, APretrainingTakenOverCountsTheStepsThatItMade) {
   MemoryFileSystem files;
   PretrainedByKey pretrained;

@@ -179,7 +179,7 @@ class Run {
       note_other_build(resumed_->meta().build_id);
     }
     session_began_ = env_.clock();
-    session_steps_ = simulation_->local_steps();
+    session_steps_ = simulation_->local_steps_made();
     steps_total_ = config.coordinator.budget_steps *
                    std::max<int64_t>(static_cast<int64_t>(config.stands_for.size()), 1);
     const StatusOr<StopReason> reason =
@@ -259,7 +259,9 @@ class Run {
     if (env_.progress == nullptr) return;
     const int64_t steps = simulation_->local_steps();
     const double seconds = to_seconds(env_.clock() - session_began_);
-    const double rate = static_cast<double>(steps - session_steps_) / std::max(seconds, 1e-9);
+    // None until more is processed than what the tasks of a resumed run had made before it.
+    const int64_t made = std::max<int64_t>(steps - session_steps_, 0);
+    const double rate = static_cast<double>(made) / std::max(seconds, 1e-9);
     const double tokens_per_step =
         static_cast<double>(p.counts.tokens) / std::max(1.0, static_cast<double>(steps));
     env_.progress->update({.phase = phase_,

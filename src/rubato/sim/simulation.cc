@@ -106,6 +106,14 @@ int64_t Simulation::local_steps() const {
   return counts().steps * std::max<int64_t>(static_cast<int64_t>(config_.stands_for.size()), 1);
 }
 
+int64_t Simulation::local_steps_made() const {
+  int64_t steps = 0;
+  for (const Pending& event : queue_) {
+    if (event.kind == Kind::kArrival) steps += flights_.at(event.task).run->steps_done();
+  }
+  return local_steps() + steps * std::max<int64_t>(std::ssize(config_.stands_for), 1);
+}
+
 StatusOr<StopReason> Simulation::run(const SimulationHooks& hooks) {
   const auto stop_asked = [&] { return hooks.stop != nullptr && hooks.stop->load(); };
   if (!started_ && !last_eval_) RUBATO_RETURN_IF_ERROR(evaluate(hooks));

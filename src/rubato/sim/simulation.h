@@ -101,6 +101,9 @@ class Simulation {
   const CoordinatorCounts& counts() const { return coordinator_->counts(); }
   /// Local steps processed, as recorded: those of the workers that a step stands for.
   int64_t local_steps() const;
+  /// The same with what tasks have made that are not processed yet; only while no run() is under
+  /// way.
+  int64_t local_steps_made() const;
   Nanos virtual_time() const { return now_; }
   /// Whether anything was dispatched: before, a new start finds everything again.
   bool started() const { return started_; }

@@ -182,6 +182,18 @@ TEST(Run, ADirectoryThatHoldsARunIsNotOverwritten) {
       "--out names another");
 }
 
+TEST(Run, AStartThatFailedIsInNobodysWay) {
+  MemoryFileSystem files;
+  RunEnvironment env = environment();
+  env.files = &files;
+  env.directory = "r";
+  const auto failed =
+      run(recipe_for("dn", {"fleet.seconds_per_step=[1e6]", "train.local_steps=1000"}), env);
+  ASSERT_TRUE(absl::IsInvalidArgument(failed.status())) << failed.status();
+  ASSERT_TRUE(files.exists("r/metrics.jsonl"));
+  EXPECT_TRUE(run(recipe_for("dn"), env).ok());
+}
+
 TEST(Run, ResumingUnderAnotherRecipeShowsTheDifference) {
   MemoryFileSystem files;
   RunEnvironment env = environment();

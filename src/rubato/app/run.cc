@@ -57,19 +57,31 @@ class Run {
     FileSystem& files = *env_.files;
     RUBATO_RETURN_IF_ERROR(files.make_directories(env_.directory));
     RUBATO_ASSIGN_OR_RETURN(lock_, files.lock_directory(env_.directory));
-    const bool holds_a_run = files.exists(metrics_path(env_.directory));
+    RUBATO_ASSIGN_OR_RETURN(const bool holds_a_run, directory_holds_a_run());
     if (holds_a_run && !env_.resume) {
       return absl::AlreadyExistsError(cat("[run] ", env_.directory,
                                           ": got a directory that holds a run, want a new one; "
                                           "--resume continues the run, --out names another"));
     }
-    if (holds_a_run) RUBATO_RETURN_IF_ERROR(find_checkpoint());
+    const bool continues = env_.resume && files.exists(metrics_path(env_.directory));
+    if (continues) RUBATO_RETURN_IF_ERROR(find_checkpoint());
     RUBATO_RETURN_IF_ERROR(
         files.replace_file(join_path(env_.directory, "recipe.toml"), recipe_.to_toml()));
     RUBATO_ASSIGN_OR_RETURN(JsonlSink sink, JsonlSink::open(files, env_.directory));
     jsonl_.emplace(std::move(sink));
     recorder_.emplace(&*jsonl_, env_.progress);
-    return holds_a_run ? restore_records() : absl::OkStatus();
+    return continues ? restore_records() : absl::OkStatus();
+  }
+
+  // A start that failed leaves neither a record nor a checkpoint, and is in nobody's way.
+  StatusOr<bool> directory_holds_a_run() const {
+    for (const std::string& path : {metrics_path(env_.directory), events_path(env_.directory)}) {
+      if (!env_.files->exists(path)) continue;
+      RUBATO_ASSIGN_OR_RETURN(const int64_t bytes, env_.files->file_size(path));
+      if (bytes > 0) return true;
+    }
+    RUBATO_ASSIGN_OR_RETURN(const auto checkpoints, list_checkpoints(*env_.files, env_.directory));
+    return !checkpoints.empty();
   }
 
   // The newest checkpoint of the same recipe over the same data, if there is one.

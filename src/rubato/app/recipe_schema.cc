@@ -180,7 +180,8 @@ RecipeSection checkpoint_section() {
   return {"checkpoint",
           "what is kept of a run",
           {optional(integer_option("every_local_steps", 1000, 1, kMany, "local steps",
-                                   "absent: only at the end and on an interrupt")),
+                                   "absent: only at the end of the pretraining and of the "
+                                   "run, and on an interrupt")),
            integer_option("keep_last", 2, 1, 1'000'000, "checkpoints", "the newest ones stay"),
            optional(integer_option(
                "keep_every_local_steps", 1, 1, kMany, "local steps",

@@ -12,6 +12,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "rubato/base/text.h"
@@ -22,6 +23,13 @@ namespace rubato {
 namespace {
 
 using ::testing::HasSubstr;
+
+std::string contents(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
 
 class Process {
  public:
@@ -42,6 +50,16 @@ class Process {
     posix_spawn_file_actions_destroy(&actions);
   }
   void signal(int number) { EXPECT_EQ(kill(pid_, number), 0); }
+  // Whether it has a handler of its own.
+  bool catches(int number) const {
+    std::istringstream status(contents("/proc/" + std::to_string(pid_) + "/status"));
+    for (std::string word; status >> word;) {
+      if (word != "SigCgt:") continue;
+      status >> word;
+      return (std::stoull(word, nullptr, 16) >> (number - 1) & 1) != 0;
+    }
+    return false;
+  }
   int wait() {
     int status = 0;
     EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
@@ -51,13 +69,6 @@ class Process {
  private:
   pid_t pid_ = 0;
 };
-
-std::string contents(const std::string& path) {
-  std::ifstream file(path);
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 class ProcessTest : public ::testing::Test {
  protected:
@@ -123,6 +134,24 @@ TEST_F(ProcessTest, TwoProcessesDoNotShareARunDirectory) {
   EXPECT_EQ(first.wait(), -SIGKILL);
   EXPECT_EQ(Process(train("r"), other).wait(), 1);  // a killed process leaves no lock
   EXPECT_THAT(contents(other), HasSubstr("got a directory that holds a run"));
+}
+
+// A command that waits for a file cannot look at the first signal; the second one ends it.
+TEST_F(ProcessTest, ASecondSignalEndsWhatCannotLookAtTheFirst) {
+  const std::string log = directory_ + "/log", pipe = directory_ + "/pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  for (const int second : {SIGINT, SIGTERM}) {
+    Process waiting({"prepare", pipe, "--out", directory_ + "/data"}, log);
+    for (int i = 0; i < 2000 && !waiting.catches(SIGINT); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));  // until it opens the pipe
+    waiting.signal(SIGINT);
+    // The same signal twice at once is one Ctrl-C.
+    std::this_thread::sleep_for(std::chrono::milliseconds(second == SIGINT ? 700 : 50));
+    waiting.signal(second);
+    EXPECT_EQ(waiting.wait(), -second) << contents(log);
+  }
 }
 
 TEST_F(ProcessTest, ClosedStreamsTakeNothingFromTheRecords) {

@@ -10,6 +10,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "rubato/app/build_id.h"
+
 namespace rubato {
 namespace {
 
@@ -31,6 +33,12 @@ TEST(Program, HelpFitsAScreenAndShowsAnExample) {
   EXPECT_EQ(outcome.code, 0);
   EXPECT_THAT(outcome.out, HasSubstr("Example:"));
   EXPECT_LE(std::ranges::count(outcome.out, '\n'), 40);
+}
+
+TEST(Program, VersionIsThatOfTheRecords) {
+  const Outcome outcome = run({"--version"});
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_EQ(outcome.out, "rubato " + build_id() + "\n");
 }
 
 TEST(Program, AnUnknownSubcommandIsNamedWithTheNearest) {
@@ -82,11 +90,13 @@ TEST(Program, TooLittleMemoryIsOneLine) {
 
 // A disk that is full under somebody's `> file`.
 TEST(Program, OutputThatCannotBeWrittenIsAnError) {
-  std::ofstream full("/dev/full");
-  std::ostringstream err;
-  const std::vector<std::string> args = {"describe"};
-  EXPECT_EQ(run_program(args, {full, err}), kExitError);
-  EXPECT_THAT(err.str(), HasSubstr("[output] could not be written"));
+  for (const char* word : {"describe", "--help", "--version"}) {
+    std::ofstream full("/dev/full");
+    std::ostringstream err;
+    const std::vector<std::string> args = {word};
+    EXPECT_EQ(run_program(args, {full, err}), kExitError) << word;
+    EXPECT_THAT(err.str(), HasSubstr("[output] could not be written"));
+  }
 }
 
 TEST(Program, WrongUsageIsTwoAndOneLine) {

@@ -109,6 +109,24 @@ TEST(Program, WrongUsageIsTwoAndOneLine) {
   }
 }
 
+TEST(Program, NumbersOutOfRangeAreRefusedWithTheRange) {
+  const std::string recipe = std::string(RUBATO_SOURCE_DIR) + "/recipes/tiny-quadratic.toml";
+  for (const char* seed : {"-1", "1000000000001", "99999999999999999999", "1e30"}) {
+    for (const auto& args :
+         std::vector<std::vector<std::string>>{{"sample", "run", "--seed", seed},
+                                               {"prepare", "text", "--out", "data", "--seed", seed},
+                                               {"tune", recipe, "--seed", seed},
+                                               {"compare", recipe, "--seeds", cat("1,", seed)}}) {
+      const Outcome outcome = run(args);
+      EXPECT_EQ(outcome.code, 2) << args[0] << " " << seed;
+      EXPECT_THAT(outcome.err, HasSubstr("not in range 0 to 1000000000000"));
+    }
+  }
+  const Outcome heat = run({"sample", "run", "--temperature", "nan"});
+  EXPECT_EQ(heat.code, 2);
+  EXPECT_THAT(heat.err, HasSubstr("Value nan not in range 0 to 100"));
+}
+
 TEST(Program, AnErrorIsOneAndOneLineOnStderr) {
   const Outcome outcome = run({"describe", "rule", "nestrov"});
   EXPECT_EQ(outcome.code, 1);

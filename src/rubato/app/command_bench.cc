@@ -8,7 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "rubato/app/program.h"
+#include "rubato/app/command_support.h"
 #include "rubato/bench/engine_bench.h"
 #include "rubato/bench/outer_bench.h"
 #include "rubato/lm/step_profile.h"
@@ -152,7 +152,7 @@ void add_bench(CLI::App& app, CommandBody& chosen) {
       ->check(CLI::IsMember(shapes));
   command->add_option("--threads", flags->threads, "0: all cores")->check(CLI::Range(0, 1024));
   command->add_option("--seconds", flags->seconds, "of measured steps for each engine shape")
-      ->check(CLI::Range(0.1, 3600.0))
+      ->check(number_in(0.1, 3600.0))
       ->capture_default_str();
   command->add_flag("--json", flags->json, "one JSON object as the last line");
   command->footer("Example:\n  rubato bench engine --seconds 10 --json");

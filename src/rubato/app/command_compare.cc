@@ -129,7 +129,9 @@ void add_compare(CLI::App& app, CommandBody& chosen) {
   command->add_option("--out", flags->out, "a directory of runs; default runs/NAME-compare");
   command->add_option("--methods", flags->methods, "a,b,c; default: the recipe's compare.methods")
       ->delimiter(',');
-  command->add_option("--seeds", flags->seeds, "1,2,3; default: the recipe's seed")->delimiter(',');
+  command->add_option("--seeds", flags->seeds, "1,2,3; default: the recipe's seed")
+      ->delimiter(',')
+      ->check(seed_range());
   command->add_flag("--resume", flags->resume, "continue the comparison that --out holds");
   command->footer(
       "Example:\n  rubato compare recipes/demo.toml --methods sync-diloco,dn-dylu --seeds 1,2,3");

@@ -1,6 +1,7 @@
 #include "rubato/app/command_support.h"
 
 #include <chrono>
+#include <cmath>
 #include <thread>
 
 #include <CLI/CLI.hpp>
@@ -12,6 +13,18 @@
 #include "rubato/store/checkpoint.h"
 
 namespace rubato {
+
+CLI::Validator number_in(double min, double max) {
+  CLI::Validator range = CLI::Range(min, max);
+  const auto check = [range, min, max](std::string& text) {
+    double value = 0;
+    const bool is_nan = CLI::detail::lexical_cast(text, value) && std::isnan(value);
+    return is_nan ? cat("Value ", text, " not in range ", min, " to ", max) : range(text);
+  };
+  return CLI::Validator(check, range.get_description());
+}
+
+CLI::Validator seed_range() { return CLI::Range(int64_t{0}, kLargestSeed); }
 
 void add_training_flags(CLI::App& command, TrainingFlags& flags) {
   command.add_option("recipe", flags.recipe, "TOML file, see recipes/")->required();

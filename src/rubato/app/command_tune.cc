@@ -100,7 +100,9 @@ void add_tune(CLI::App& app, CommandBody& chosen) {
           "0.1,0.3,0.7; factors for k-batch; default: the recipe's tune.grid, tune.factors")
       ->delimiter(',');
   command->add_flag("--resume", flags->resume, "run only the trials that --out does not hold yet");
-  command->add_option("--seed", flags->seed, "run.seed of the trials")->capture_default_str();
+  command->add_option("--seed", flags->seed, "run.seed of the trials")
+      ->capture_default_str()
+      ->check(seed_range());
   command->footer(
       "Example:\n  rubato tune recipes/demo.toml --methods dn-dylu --grid 0.3,0.7 --seed 1000");
   command->callback([flags, &chosen] {

@@ -19,7 +19,7 @@ std::vector<std::string> preset_names() {
 RecipeSection run_section() {
   return {"run",
           "what the run is",
-          {integer_option("seed", 1, 0, kMany, "1",
+          {integer_option("seed", 1, 0, kLargestSeed, "1",
                           "initial parameters, order of the data and random draws follow from it")},
           "",
           ""};

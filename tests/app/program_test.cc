@@ -6,6 +6,7 @@
 #include <sstream>
 #include <vector>
 
+#include "tests/store/temporary_directory.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -125,6 +126,33 @@ TEST(Program, NumbersOutOfRangeAreRefusedWithTheRange) {
   const Outcome heat = run({"sample", "run", "--temperature", "nan"});
   EXPECT_EQ(heat.code, 2);
   EXPECT_THAT(heat.err, HasSubstr("Value nan not in range 0 to 100"));
+}
+
+TEST(Program, ASetKeyThatAFlagDecidesOrNobodyReadsIsRefused) {
+  const std::string recipe = std::string(RUBATO_SOURCE_DIR) + "/recipes/tiny-quadratic.toml";
+  const TemporaryDirectory temporary;
+  const auto refusal = [&](std::vector<std::string> args, const std::string& set) {
+    args.insert(args.begin() + 1, recipe);
+    args.insert(args.end(), {"--set", set, "--out", temporary.path() + "/out"});
+    const Outcome outcome = run(args);
+    EXPECT_EQ(outcome.code, 1) << args[0] << " " << set;
+    return outcome.err;
+  };
+  EXPECT_EQ(refusal({"compare", "--seeds", "3"}, "run.seed=9"),
+            "rubato: [recipe] --set: run.seed: got a value that --seeds decides, want it from "
+            "there alone\n");
+  const auto decided = [](const char* flag) { return HasSubstr(cat("that ", flag, " decides")); };
+  const char* methods = "compare.methods=[\"dn\"]";
+  EXPECT_THAT(refusal({"compare", "--methods", "dn"}, methods), decided("--methods"));
+  EXPECT_THAT(refusal({"tune", "--methods", "dn"}, methods), decided("--methods"));
+  EXPECT_THAT(refusal({"tune", "--grid", "0.7"}, "tune.grid=[0.1]"), decided("--grid"));
+  EXPECT_THAT(refusal({"tune", "--grid", "0.7"}, "tune.factors=[2.0]"), decided("--grid"));
+  EXPECT_THAT(refusal({"tune"}, "run.seed=9"), decided("--seed"));
+  const auto unread = HasSubstr("got a key that this command does not read");
+  EXPECT_THAT(refusal({"train"}, methods), unread);
+  EXPECT_THAT(refusal({"train"}, "tune.grid=[0.1]"), unread);
+  EXPECT_THAT(refusal({"compare"}, "tune.grid=[0.1]"), unread);
+  EXPECT_THAT(refusal({"tune"}, "compare.extend=2"), unread);
 }
 
 TEST(Program, AnErrorIsOneAndOneLineOnStderr) {

@@ -7,6 +7,7 @@
 
 #include "rubato/app/command_support.h"
 #include "rubato/app/compare.h"
+#include "rubato/app/methods.h"
 #include "rubato/app/sample_text.h"
 #include "rubato/metrics/report.h"
 #include "rubato/store/checkpoint.h"
@@ -20,6 +21,14 @@ struct CompareFlags : TrainingFlags {
   std::vector<int64_t> seeds;
   bool resume = false;
 };
+
+// What a flag gives is not for --set to give as well.
+Status check_flags(const Recipe& recipe, const CompareFlags& flags) {
+  if (!flags.methods.empty()) {
+    RUBATO_RETURN_IF_ERROR(check_not_set(recipe, "compare.methods", "--methods"));
+  }
+  return flags.seeds.empty() ? absl::OkStatus() : check_not_set(recipe, "run.seed", "--seeds");
+}
 
 Status write_results(FileSystem& files, const std::string& directory, const Comparison& comparison,
                      const std::string& table) {
@@ -73,6 +82,7 @@ std::string next_commands(const std::string& directory, const Comparison& compar
 
 StatusOr<int> compare(const CompareFlags& flags, Terminal& terminal) {
   RUBATO_ASSIGN_OR_RETURN(const Recipe recipe, load_recipe(flags));
+  RUBATO_RETURN_IF_ERROR(check_flags(recipe, flags));
   ComparisonPlan plan{flags.methods, flags.seeds};
   if (plan.methods.empty()) plan.methods = recipe.texts("compare.methods");
   if (plan.seeds.empty()) plan.seeds = {recipe.integer("run.seed")};

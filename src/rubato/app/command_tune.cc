@@ -33,6 +33,17 @@ StatusOr<nlohmann::ordered_json> rows_before(FileSystem& files, const std::strin
   return tuning_rows(path, text);
 }
 
+// What a flag gives is not for --set to give as well; the seed is the flag's always.
+Status check_flags(const Recipe& recipe, const TuneFlags& flags) {
+  RUBATO_RETURN_IF_ERROR(check_not_set(recipe, "run.seed", "--seed"));
+  if (!flags.methods.empty()) {
+    RUBATO_RETURN_IF_ERROR(check_not_set(recipe, "compare.methods", "--methods"));
+  }
+  if (flags.grid.empty()) return absl::OkStatus();
+  RUBATO_RETURN_IF_ERROR(check_not_set(recipe, "tune.grid", "--grid"));
+  return check_not_set(recipe, "tune.factors", "--grid");
+}
+
 // Those of the comparison that have a step to tune.
 std::vector<std::string> tunable_methods(const Recipe& recipe) {
   std::vector<std::string> names;
@@ -45,6 +56,7 @@ std::vector<std::string> tunable_methods(const Recipe& recipe) {
 
 StatusOr<int> tune(const TuneFlags& flags, Terminal& terminal) {
   RUBATO_ASSIGN_OR_RETURN(const Recipe recipe, load_recipe(flags));
+  RUBATO_RETURN_IF_ERROR(check_flags(recipe, flags));
   PosixFileSystem files;
   ProgressPrinter progress(terminal.err, terminal.interactive, monotonic_now);
   const RunEnvironment environment =

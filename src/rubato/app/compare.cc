@@ -116,7 +116,8 @@ StatusOr<Comparison> compare_methods(const Recipe& base, const ComparisonPlan& p
                           plan_runs(base, plan, environment.threads));
   std::vector<Recipe> recipes;
   for (const PlannedRun& run : planned) recipes.push_back(run.recipe);
-  RUBATO_RETURN_IF_ERROR(check_sets_have_effect(base, recipes));
+  RUBATO_RETURN_IF_ERROR(
+      check_sets_have_effect(base, recipes, {"compare.methods", "compare.extend"}));
   RUBATO_RETURN_IF_ERROR(check_directory(environment, planned));
   DirectoryLock lock;  // each run locks its own, but the table belongs to all of them
   if (!environment.directory.empty()) {

@@ -36,6 +36,11 @@ TEST(Recipe, SilentRecipeHasTheDefaults) {
   EXPECT_EQ(recipe->where("run.seed"), "default");
 }
 
+TEST(Recipe, DepthHasABound) {
+  EXPECT_EQ(error_of("", {"model.layers=1000000"}),
+            "[recipe] --set: model.layers: got 1000000, want an integer in [1, 1024] layers");
+}
+
 TEST(Recipe, ReadsEveryKindOfValueAndItsPlace) {
   const auto recipe = parse(R"(
 [train]

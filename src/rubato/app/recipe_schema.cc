@@ -9,6 +9,9 @@ namespace rubato {
 namespace {
 
 constexpr int64_t kMany = 1'000'000'000'000;  // more steps or tokens than anybody trains for
+// Deeper than any model that is trained; names and places of every tensor are made before the
+// memory for them is asked for.
+constexpr int64_t kMostLayers = 1024;
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
 std::vector<std::string> preset_names() {
@@ -26,8 +29,9 @@ RecipeSection run_section() {
 }
 
 RecipeSection model_section() {
-  const auto shape = [](std::string name, std::string unit, std::string meaning) {
-    return optional(integer_option(std::move(name), 1, 1, 1'000'000, std::move(unit),
+  const auto shape = [](std::string name, std::string unit, std::string meaning,
+                        int64_t largest = 1'000'000) {
+    return optional(integer_option(std::move(name), 1, 1, largest, std::move(unit),
                                    cat(meaning, "; absent: the preset's")));
   };
   return {"model",
@@ -37,8 +41,8 @@ RecipeSection model_section() {
                          "language model on text, the classifier of the published notebook, or a "
                          "quadratic in closed form"),
            choice_option("preset", "mini", preset_names(), "shape of the language model"),
-           shape("layers", "layers", "depth"), shape("width", "floats", "residual stream"),
-           shape("heads", "heads", "query heads"),
+           shape("layers", "layers", "depth", kMostLayers),
+           shape("width", "floats", "residual stream"), shape("heads", "heads", "query heads"),
            shape("kv_heads", "heads", "key-value heads; divides heads"),
            shape("head_dim", "floats", "width of one head; even"),
            shape("ffn", "floats", "width of the feed-forward part"),

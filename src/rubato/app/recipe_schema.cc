@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "rubato/base/one_line.h"
 #include "rubato/lm/model_config.h"
 
 namespace rubato {
@@ -316,7 +317,7 @@ std::string RecipeSchema::unknown_key(std::string_view key) const {
   } else {
     hint = cat("known sections: ", join(section_names, ", "));
   }
-  return cat("unknown key ", key, " (", hint, ")");
+  return cat("unknown key ", shortened(key), " (", hint, ")");
 }
 
 }  // namespace rubato

@@ -56,6 +56,20 @@ TEST(Program, ADirectoryThatIsNoRunIsCalledSo) {
   }
 }
 
+TEST(Program, ACheckpointIsOfOneModel) {
+  const TemporaryDirectory temporary;
+  const std::string out = temporary.path() + "/run";
+  const Outcome trained =
+      run({"train", std::string(RUBATO_SOURCE_DIR) + "/recipes/tiny-quadratic.toml", "--out", out});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  for (const char* command : {"eval", "sample"}) {
+    EXPECT_EQ(run({command, out, "--set", "model.kind=toy"}).err,
+              "rubato: [recipe] --set: model.kind: got another model, want the one that the "
+              "checkpoint holds; leave it out\n");
+  }
+  EXPECT_EQ(run({"eval", out}).code, 0);
+}
+
 TEST(Program, TheEnginesBenchSaysWhereTheTimeGoes) {
   const Outcome outcome =
       run({"bench", "engine", "--shapes", "a", "--seconds", "0.1", "--threads", "2", "--json"});

@@ -182,6 +182,25 @@ TEST(Run, ADirectoryThatHoldsARunIsNotOverwritten) {
       "--out names another");
 }
 
+TEST(Run, ADamagedCheckpointNamesTheOlderOneThatIsSound) {
+  MemoryFileSystem files;
+  RunEnvironment env = environment();
+  env.files = &files;
+  env.directory = "r";
+  ASSERT_TRUE(run(recipe_for("dn"), env).ok());
+  const std::vector<std::string> checkpoints = *list_checkpoints(files, "r");
+  ASSERT_GE(checkpoints.size(), 3u);
+  files.corrupt(checkpoints[0] + "/model.safetensors", 300, 1);
+  files.corrupt(checkpoints[1] + "/state.safetensors", 300, 1);
+  env.resume = true;
+  const Status damaged = run(recipe_for("dn"), env).status();
+  EXPECT_TRUE(absl::IsDataLoss(damaged)) << damaged;
+  EXPECT_THAT(std::string(damaged.message()),
+              HasSubstr(cat("the file is damaged; ", checkpoints[2], " is older and sound")));
+  ASSERT_TRUE(files.remove_tree(checkpoints[0]).ok() && files.remove_tree(checkpoints[1]).ok());
+  EXPECT_TRUE(run(recipe_for("dn"), env).ok());
+}
+
 TEST(Run, AStartThatFailedIsInNobodysWay) {
   MemoryFileSystem files;
   RunEnvironment env = environment();

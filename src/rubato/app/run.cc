@@ -184,10 +184,8 @@ class Run {
     recorder_->set_phase(phase_);
     RUBATO_ASSIGN_OR_RETURN(simulation_, Simulation::make(config, workload_, theta_, *recorder_));
     if (resumed_) {
-      RUBATO_RETURN_IF_ERROR(resumed_->read_theta(workload_.layout(), theta_));
-      simulation_->restore_theta(theta_);
       RUBATO_RETURN_IF_ERROR(
-          resumed_->restore([this](StateWalk& walk) { simulation_->walk_state(walk); }));
+          with_sound_checkpoint(*env_.files, env_.directory, last_checkpoint_, restore_state()));
       note_other_build(resumed_->meta().build_id);
     }
     session_began_ = env_.clock();
@@ -210,6 +208,12 @@ class Run {
     if (!interrupted_ || !simulation_->started()) return absl::OkStatus();
     const Status saved = save();
     return saved.ok() ? saved : with_last_checkpoint(saved);
+  }
+
+  Status restore_state() {
+    RUBATO_RETURN_IF_ERROR(resumed_->read_theta(workload_.layout(), theta_));
+    simulation_->restore_theta(theta_);
+    return resumed_->restore([this](StateWalk& walk) { simulation_->walk_state(walk); });
   }
 
   bool ended_early() const { return interrupted_ || !diverged_.empty(); }

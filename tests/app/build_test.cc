@@ -52,7 +52,7 @@ TEST(Build, KeysThatContradictEachOtherAreNamedWithTheirLine) {
             "[recipe] demo.toml:2: fleet.seconds_per_step: got no workers, want one number a "
             "worker");
   EXPECT_EQ(training_error("[lr]\nmax = 0.1\nmin = 0.2\n"),
-            "[recipe] demo.toml:3: lr.min: got 0.2, want at most the largest rate 0.1");
+            "[recipe] demo.toml:3: lr.min: got 0.2, want at most lr.max = 0.1");
   EXPECT_THAT(
       std::string(
           build_workload(recipe("[model]\nkind = \"language-model\"\n"), 1).status().message()),

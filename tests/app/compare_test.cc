@@ -170,6 +170,20 @@ TEST(Compare, NothingToResumeIsAnError) {
   EXPECT_TRUE(absl::IsNotFound(result.status())) << result.status();
 }
 
+TEST(Compare, ADirectoryOfAnotherComparisonIsNotOverwritten) {
+  MemoryFileSystem files;
+  RunEnvironment env = environment();
+  env.files = &files;
+  env.directory = "c";
+  ASSERT_TRUE(compare_methods(recipe(), {{"dn"}, {1}}, env, silent).ok());
+  ASSERT_TRUE(files.replace_file(comparison_path("c"), "{}").ok());
+  EXPECT_EQ(compare_methods(recipe(), {{"sync-diloco"}, {1}}, env, silent).status().message(),
+            "[compare] c: got a directory that holds a comparison, want a new one; --resume "
+            "continues it, --out names another");
+  env.resume = true;
+  EXPECT_TRUE(compare_methods(recipe(), {{"dn"}, {1}}, env, silent).ok());
+}
+
 TEST(Compare, AnOverlayThatMakesAnotherPretrainingIsNoted) {
   const auto base = Recipe::parse(RecipeSchema::make(catalogue()),
                                   cat(kTiny, "[methods.dn]\n\"inner.kind\" = \"adamw\"\n",
@@ -274,10 +288,10 @@ TEST(Tune, RunsOnlyWhatIsNotKnown) {
   ASSERT_TRUE(whole.ok()) << whole.status();
   ASSERT_EQ(kept.size(), 3u);
   for (size_t done = 1; done <= 3; ++done) {
-    const auto known = known_losses("tuning.json", kept[done - 1]);
-    ASSERT_TRUE(known.ok()) << known.status();
-    EXPECT_EQ(known->size(), done);
-    plan.known = *known;
+    const auto rows = tuning_rows("tuning.json", kept[done - 1]);
+    ASSERT_TRUE(rows.ok()) << rows.status();
+    plan.known = known_losses(*rows);
+    EXPECT_EQ(plan.known.size(), done);
     announced.clear();
     const auto rest = tune_methods(of, plan, environment(), announce, keep_nothing);
     ASSERT_TRUE(rest.ok()) << rest.status();
@@ -292,7 +306,32 @@ TEST(Tune, RunsOnlyWhatIsNotKnown) {
           .ok());
   EXPECT_EQ(announced.size(), 3u);
   for (const char* text : {"", "[]", "{}", R"({"rows":[{}]})", R"({"rows":[{"run":"a"}]})"}) {
-    EXPECT_TRUE(absl::IsDataLoss(known_losses("tuning.json", text).status())) << text;
+    EXPECT_TRUE(absl::IsDataLoss(tuning_rows("tuning.json", text).status())) << text;
+  }
+}
+
+// A narrower, wider or other plan throws away no trial that was paid for.
+TEST(Tune, RowsOfAnEarlierPlanStay) {
+  const auto first = tune(recipe(), {"sync-diloco", "dn"}, {0.1, 0.7});
+  ASSERT_TRUE(first.ok()) << first.status();
+  const nlohmann::ordered_json before = tuning_json(*first)["rows"];
+  std::vector<nlohmann::ordered_json> kept;
+  const TuningPlan wider{
+      .methods = {"dn"}, .grid = {0.3, 0.7}, .seed = 7, .known = known_losses(before)};
+  const auto second =
+      tune_methods(recipe(), wider, environment(), silent, [&](const Tuning& so_far) {
+        kept.push_back(tuning_json(so_far, before)["rows"]);
+        return absl::OkStatus();
+      });
+  ASSERT_TRUE(second.ok()) << second.status();
+  kept.push_back(tuning_json(*second, before)["rows"]);
+  for (const nlohmann::ordered_json& rows : kept) {
+    ASSERT_EQ(rows.size(), 5u);
+    for (size_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(rows[i]["run"], before[i]["run"]);
+      EXPECT_EQ(rows[i]["val_loss_nats"], before[i]["val_loss_nats"]);
+    }
+    EXPECT_EQ(rows[4]["value"], 0.3);
   }
 }
 
@@ -313,6 +352,8 @@ TEST(Tune, RefusesWhatCannotBeTuned) {
   EXPECT_THAT(message({}, recipe()), HasSubstr("[tune] got no method with a step to tune"));
   EXPECT_THAT(message({"dn", "dn"}, recipe()), HasSubstr("got dn twice"));
   EXPECT_THAT(message({"dn"}, recipe({"tune.grid=[]"})), HasSubstr("got an empty grid"));
+  EXPECT_EQ(message({"dn"}, recipe({"tune.grid=[0.7, 0.1, 0.7]"})),
+            "[tune] tune.grid: got 0.7 twice, want each once");
 }
 
 }  // namespace

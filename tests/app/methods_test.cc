@@ -111,6 +111,17 @@ TEST(Methods, RatesOfAMethodLeaveThePretrainingAlone) {
   EXPECT_FALSE(recipe_for_method(recipe(""), "dn")->has("pretrain.lr_max"));
 }
 
+TEST(Methods, AWrongRateIsBlamedOnTheKeyThatWasGiven) {
+  const auto message = [](std::string_view text, std::vector<std::string> sets) {
+    const Recipe dn = *recipe_for_method(recipe(text, std::move(sets)), "dn");
+    return std::string(pretraining_config(dn, 1).status().message());
+  };
+  EXPECT_EQ(message("[pretrain]\nsteps = 5\n", {"lr.min=1", "lr.max=0.1"}),
+            "[recipe] --set: lr.min: got 1, want at most lr.max = 0.1");
+  EXPECT_EQ(message("[pretrain]\nsteps = 5\nlr_min = 1\n", {"lr.max=0.1"}),
+            "[recipe] demo.toml:3: pretrain.lr_min: got 1, want at most lr.max = 0.1");
+}
+
 TEST(Methods, UnknownMethodNamesTheNearest) {
   EXPECT_EQ(std::string(recipe_for_method(recipe(""), "dn-dilu").status().message()),
             "[method] unknown method dn-dilu (did you mean dn-dylu?)");

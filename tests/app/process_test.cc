@@ -3,6 +3,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <sstream>
 #include <thread>
 
@@ -11,7 +12,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+
+#include "rubato/base/text.h"
 
 extern char** environ;
 
@@ -20,9 +24,18 @@ namespace {
 
 using ::testing::HasSubstr;
 
+std::string contents(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
 class Process {
  public:
-  Process(std::vector<std::string> args, const std::string& output) {
+  // `closed`: a standard stream that it starts without.
+  Process(std::vector<std::string> args, const std::string& output,
+          std::optional<int> closed = {}) {
     args.insert(args.begin(), std::string(RUBATO_BINARY_DIR) + "/rubato");
     std::vector<char*> argv;
     for (std::string& arg : args) argv.push_back(arg.data());
@@ -32,10 +45,21 @@ class Process {
     posix_spawn_file_actions_addopen(&actions, 1, output.c_str(), O_WRONLY | O_CREAT | O_TRUNC,
                                      0644);
     posix_spawn_file_actions_adddup2(&actions, 1, 2);
+    if (closed) posix_spawn_file_actions_addclose(&actions, *closed);
     EXPECT_EQ(posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ), 0);
     posix_spawn_file_actions_destroy(&actions);
   }
   void signal(int number) { EXPECT_EQ(kill(pid_, number), 0); }
+  // Whether it has a handler of its own.
+  bool catches(int number) const {
+    std::istringstream status(contents("/proc/" + std::to_string(pid_) + "/status"));
+    for (std::string word; status >> word;) {
+      if (word != "SigCgt:") continue;
+      status >> word;
+      return (std::stoull(word, nullptr, 16) >> (number - 1) & 1) != 0;
+    }
+    return false;
+  }
   int wait() {
     int status = 0;
     EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
@@ -45,13 +69,6 @@ class Process {
  private:
   pid_t pid_ = 0;
 };
-
-std::string contents(const std::string& path) {
-  std::ifstream file(path);
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 class ProcessTest : public ::testing::Test {
  protected:
@@ -103,6 +120,51 @@ TEST_F(ProcessTest, OneCtrlCSavesAndTheRunGoesOnToTheSameEnd) {
   EXPECT_EQ(digest("parts"), digest("whole"));
 }
 
+TEST_F(ProcessTest, TwoProcessesDoNotShareARunDirectory) {
+  const std::string log = directory_ + "/log", other = directory_ + "/other-log";
+  const std::vector<std::string> endless = {"--set", "train.budget_local_steps=100000000", "--set",
+                                            "eval.every_local_steps=2000"};
+  Process first(train("r", endless), log);
+  wait_until_at_work("r");
+  std::vector<std::string> resume = endless;
+  resume.push_back("--resume");
+  EXPECT_EQ(Process(train("r", resume), other).wait(), 1);
+  EXPECT_THAT(contents(other), HasSubstr("got a directory that another process works in"));
+  first.signal(SIGKILL);
+  EXPECT_EQ(first.wait(), -SIGKILL);
+  EXPECT_EQ(Process(train("r"), other).wait(), 1);  // a killed process leaves no lock
+  EXPECT_THAT(contents(other), HasSubstr("got a directory that holds a run"));
+}
+
+// A command that waits for a file cannot look at the first signal; the second one ends it.
+TEST_F(ProcessTest, ASecondSignalEndsWhatCannotLookAtTheFirst) {
+  const std::string log = directory_ + "/log", pipe = directory_ + "/pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  for (const int second : {SIGINT, SIGTERM}) {
+    Process waiting({"prepare", pipe, "--out", directory_ + "/data"}, log);
+    for (int i = 0; i < 2000 && !waiting.catches(SIGINT); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));  // until it opens the pipe
+    waiting.signal(SIGINT);
+    // The same signal twice at once is one Ctrl-C.
+    std::this_thread::sleep_for(std::chrono::milliseconds(second == SIGINT ? 700 : 50));
+    waiting.signal(second);
+    EXPECT_EQ(waiting.wait(), -second) << contents(log);
+  }
+}
+
+TEST_F(ProcessTest, ClosedStreamsTakeNothingFromTheRecords) {
+  const std::string log = directory_ + "/log";
+  for (const int closed : {0, 2}) {
+    const std::string out = cat("closed-", closed);
+    ASSERT_EQ(Process(train(out), log, closed).wait(), 0) << contents(log);
+    EXPECT_EQ(Process({"report", directory_ + "/" + out}, log).wait(), 0) << contents(log);
+  }
+  EXPECT_EQ(Process({"describe"}, log, 1).wait(), 1);
+  EXPECT_THAT(contents(log), HasSubstr("[output] could not be written"));
+}
+
 TEST_F(ProcessTest, ResumingWhatIsNotThereIsAnError) {
   const std::string log = directory_ + "/log";
   EXPECT_EQ(Process(train("mistyped", {"--resume"}), log).wait(), 1);
@@ -136,6 +198,15 @@ TEST_F(ProcessTest, TuningWithoutAMethodIsAnError) {
   args[0] = "tune";
   EXPECT_EQ(Process(args, log).wait(), 1);
   EXPECT_THAT(contents(log), HasSubstr("[tune] got no method with a step to tune"));
+}
+
+TEST_F(ProcessTest, ResumingATuningThatIsNotThereIsAnError) {
+  const std::string log = directory_ + "/log";
+  std::vector<std::string> args = train("mistyped", {"--resume"});
+  args[0] = "tune";
+  EXPECT_EQ(Process(args, log).wait(), 1);
+  EXPECT_THAT(contents(log), HasSubstr("got no tuning there, want one to continue"));
+  EXPECT_FALSE(std::filesystem::exists(directory_ + "/mistyped"));
 }
 
 TEST_F(ProcessTest, ExitCodes) {

@@ -36,6 +36,21 @@ TEST(Recipe, SilentRecipeHasTheDefaults) {
   EXPECT_EQ(recipe->where("run.seed"), "default");
 }
 
+TEST(Recipe, LongWordsAreShortenedInMessages) {
+  const std::string word(5000, 'x');
+  for (const std::string& set : {word, word + "=1", "methods." + word + "=1",
+                                 "methods." + word + ".lr.max=1", "lr.max=[" + word}) {
+    const std::string message = error_of("", {set});
+    EXPECT_NE(message.find("xx.."), std::string::npos) << message;
+    EXPECT_LT(message.size(), 700u);
+  }
+}
+
+TEST(Recipe, DepthHasABound) {
+  EXPECT_EQ(error_of("", {"model.layers=1000000"}),
+            "[recipe] --set: model.layers: got 1000000, want an integer in [1, 1024] layers");
+}
+
 TEST(Recipe, ReadsEveryKindOfValueAndItsPlace) {
   const auto recipe = parse(R"(
 [train]

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <sstream>
 
 #include <gmock/gmock.h>
@@ -181,6 +182,37 @@ TEST(Run, ADirectoryThatHoldsARunIsNotOverwritten) {
       "--out names another");
 }
 
+TEST(Run, ADamagedCheckpointNamesTheOlderOneThatIsSound) {
+  MemoryFileSystem files;
+  RunEnvironment env = environment();
+  env.files = &files;
+  env.directory = "r";
+  ASSERT_TRUE(run(recipe_for("dn"), env).ok());
+  const std::vector<std::string> checkpoints = *list_checkpoints(files, "r");
+  ASSERT_GE(checkpoints.size(), 3u);
+  files.corrupt(checkpoints[0] + "/model.safetensors", 300, 1);
+  files.corrupt(checkpoints[1] + "/state.safetensors", 300, 1);
+  env.resume = true;
+  const Status damaged = run(recipe_for("dn"), env).status();
+  EXPECT_TRUE(absl::IsDataLoss(damaged)) << damaged;
+  EXPECT_THAT(std::string(damaged.message()),
+              HasSubstr(cat("the file is damaged; ", checkpoints[2], " is older and sound")));
+  ASSERT_TRUE(files.remove_tree(checkpoints[0]).ok() && files.remove_tree(checkpoints[1]).ok());
+  EXPECT_TRUE(run(recipe_for("dn"), env).ok());
+}
+
+TEST(Run, AStartThatFailedIsInNobodysWay) {
+  MemoryFileSystem files;
+  RunEnvironment env = environment();
+  env.files = &files;
+  env.directory = "r";
+  const auto failed =
+      run(recipe_for("dn", {"fleet.seconds_per_step=[1e6]", "train.local_steps=1000"}), env);
+  ASSERT_TRUE(absl::IsInvalidArgument(failed.status())) << failed.status();
+  ASSERT_TRUE(files.exists("r/metrics.jsonl"));
+  EXPECT_TRUE(run(recipe_for("dn"), env).ok());
+}
+
 TEST(Run, ResumingUnderAnotherRecipeShowsTheDifference) {
   MemoryFileSystem files;
   RunEnvironment env = environment();
@@ -223,6 +255,25 @@ TEST(Run, ALossThatIsNotFiniteNamesTheLastCheckpoint) {
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(again->diverged, result->diverged);
   EXPECT_EQ(to_line(again->data.summary), to_line(result->data.summary));
+}
+
+TEST(Run, ADoorThatRefusesEverythingEndsTheRun) {
+  MemoryFileSystem files;
+  RunEnvironment env = environment();
+  env.files = &files;
+  env.directory = "r";
+  const Recipe recipe =
+      recipe_for("dn", {"door.norm_action=reject", "door.norm_multiple=1", "door.norm_after=1",
+                        "inner.kind=sgd", "lr.warmup_steps=50"});
+  for (const bool resume : {false, true}) {
+    env.resume = resume;
+    const auto result = run(recipe, env);
+    ASSERT_TRUE(absl::IsFailedPrecondition(result.status())) << result.status();
+    const std::string message(result.status().message());
+    EXPECT_THAT(message, HasSubstr("[door] got 1000 pseudo-gradients in a row that it refused"));
+    EXPECT_THAT(message, HasSubstr("door.norm_action = clip or off"));
+    EXPECT_THAT(message, HasSubstr("last good checkpoint: r/checkpoints/step-15"));
+  }
 }
 
 TEST(Run, APretrainingTakenOverCountsTheStepsThatItMade) {
@@ -311,6 +362,39 @@ TEST(Run, TooLittleMemoryIsSaidBeforeTheStart) {
   ASSERT_TRUE(absl::IsResourceExhausted(result.status()));
   EXPECT_THAT(std::string(result.status().message()),
               HasSubstr("for 1000000 parameters on 1 workers"));
+}
+
+// Records that are lost leave a hole, so no checkpoint may come after them: the run stops at once,
+// and goes on from the last one before.
+TEST(Run, ADiskThatIsFullForAMomentStopsTheRun) {
+  const Recipe recipe =
+      recipe_for("dn", {"train.budget_local_steps=4000", "checkpoint.every_local_steps=1000"});
+  MemoryFileSystem files;
+  RunEnvironment whole = environment(), parts = environment();
+  whole.files = parts.files = &files;
+  whole.directory = "whole";
+  parts.directory = "parts";
+  const auto want = run(recipe, whole);
+  ASSERT_TRUE(want.ok()) << want.status();
+
+  int readings = 0;  // of the clock, before the records of every evaluation are written
+  parts.clock = [&] {
+    ++readings;
+    if (readings == 50) files.fill_after(0);
+    if (readings > 50) files.fill_after(std::numeric_limits<int64_t>::max());
+    return Nanos{0};
+  };
+  const auto stopped = run(recipe, parts);
+  ASSERT_TRUE(absl::IsResourceExhausted(stopped.status())) << stopped.status();
+  EXPECT_THAT(std::string(stopped.status().message()),
+              HasSubstr("choose another directory; last good checkpoint: parts/checkpoints/step-"));
+  EXPECT_EQ(readings, 50);
+
+  parts.resume = true;
+  const auto got = run(recipe, parts);
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_EQ(got->theta, want->theta);
+  EXPECT_EQ(*files.read_file("parts/metrics.jsonl"), *files.read_file("whole/metrics.jsonl"));
 }
 
 TEST(Run, AFullDiskIsAnErrorAndKeepsTheOlderCheckpoints) {

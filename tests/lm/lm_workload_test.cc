@@ -136,10 +136,11 @@ TEST(LmWorkload, RefusesAShardWithoutASequence) {
   EXPECT_NE(std::string(status.message()).find("shard"), std::string::npos);
 }
 
-TEST(LmWorkload, EvaluationWithoutValidationTextIsAnError) {
-  const auto workload = make(model(), dataset(2, 0.0)).value();
-  const std::vector<float> params(workload->layout().size());
-  EXPECT_EQ(workload->evaluate(params, 1).status().code(), absl::StatusCode::kFailedPrecondition);
+TEST(LmWorkload, RefusesTextWithoutAValidationSequence) {
+  const Status status = make(model(), dataset(2, 0.0)).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  const std::string message(status.message());
+  EXPECT_NE(message.find("validation text: got 0 tokens, want more than"), std::string::npos);
 }
 
 TEST(LmWorkload, RefusesATrainerThatDoesNotFit) {

@@ -12,6 +12,7 @@
 
 #include "rubato/metrics/format.h"
 #include "rubato/metrics/report_plots.h"
+#include "rubato/metrics/table.h"
 #include "rubato/store/posix_file_system.h"
 
 namespace rubato {
@@ -162,6 +163,19 @@ TEST(Report, RunThatStillPretrainsShowsItsCurve) {
   const std::string page = render_report("t", std::vector<RunData>{run});
   EXPECT_THAT(page, HasSubstr("still running, or stopped"));
   EXPECT_THAT(page, HasSubstr("Loss against tokens"));
+}
+
+TEST(Report, ARunWithoutAnEvaluationHasNoLoss) {
+  RunData run;
+  run.log.spans.push_back(
+      {WorkerId(0), TaskId(0), ShardId(0), 0, kNanosPerSecond, SpanKind::kTrain});
+  run.summary = summarise(run.log);
+  const Table table = comparison_table(std::span(&run.summary, 1));
+  ASSERT_GE(table.columns.size(), 4u);
+  EXPECT_EQ(table.columns[2].name, "val loss");
+  EXPECT_EQ(table.rows[0][2], "-");
+  EXPECT_EQ(table.rows[0][3], "-");
+  expect_balanced(render_report("t", std::span(&run, 1)));
 }
 
 TEST(Report, LongRunsStaySmall) {

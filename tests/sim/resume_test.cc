@@ -1,6 +1,8 @@
 // Bits: threads never change them, and a run that was stopped, saved, restored and continued ends
 // on the same ones.
 #include <atomic>
+#include <chrono>
+#include <thread>
 
 #include "tests/sim/fixtures.h"
 #include <gtest/gtest.h>
@@ -50,6 +52,7 @@ std::vector<float> interrupted_run(const SimulationConfig& config, const Workloa
   StateSaver saver(image);
   (*first)->walk_state(saver);
   theta.assign((*first)->theta().begin(), (*first)->theta().end());
+  const int64_t made = (*first)->local_steps_made();
   first->reset();
 
   auto second = Simulation::make(config, workload, std::vector<float>(theta.size()), sink);
@@ -57,9 +60,29 @@ std::vector<float> interrupted_run(const SimulationConfig& config, const Workloa
   (*second)->restore_theta(theta);
   StateRestorer restorer(image);
   (*second)->walk_state(restorer);
+  EXPECT_EQ((*second)->local_steps_made(), made);  // what this session has not done
   EXPECT_TRUE(restorer.status().ok()) << restorer.status();
   EXPECT_TRUE((*second)->run({}).ok());
   return std::vector<float>((*second)->theta().begin(), (*second)->theta().end());
+}
+
+TEST(Resume, StepsOfTasksInFlightAreMadeThoughNotProcessed) {
+  const auto workload = quadratic_workload("adamw");
+  std::vector<float> theta(static_cast<size_t>(workload->layout().size()));
+  workload->initialise(1, theta);
+  MemorySink sink;
+  auto sim = Simulation::make(short_config(), *workload, theta, sink);
+  ASSERT_TRUE(sim.ok()) << sim.status();
+  std::atomic<bool> stop{false};
+  SimulationHooks hooks;
+  hooks.stop = &stop;
+  hooks.progress = [&](const SimulationProgress&) {
+    stop = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // the executors work ahead
+  };
+  ASSERT_TRUE((*sim)->run(hooks).ok());
+  EXPECT_GT((*sim)->local_steps(), 0);
+  EXPECT_GT((*sim)->local_steps_made(), (*sim)->local_steps());
 }
 
 TEST(Resume, AStoppedRunEndsOnTheBitsOfAnUninterruptedOne) {

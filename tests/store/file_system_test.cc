@@ -137,6 +137,20 @@ TEST_P(FileSystemTest, ReplaceFileLeavesNothingBesideIt) {
   EXPECT_EQ(files_->list(root_)->size(), 1u);
 }
 
+TEST_P(FileSystemTest, ADirectoryIsLockedOnceAtATime) {
+  ASSERT_TRUE(files_->make_directories(at("run")).ok());
+  auto first = files_->lock_directory(at("run"));
+  ASSERT_TRUE(first.ok()) << first.status();
+  const auto second = files_->lock_directory(at("run"));
+  EXPECT_TRUE(absl::IsFailedPrecondition(second.status())) << second.status();
+  EXPECT_THAT(std::string(second.status().message()),
+              HasSubstr("run: got a directory that another process works in, want it alone"));
+  EXPECT_TRUE(files_->lock_directory(root_).ok()) << "another one is free";
+  first->reset();
+  EXPECT_TRUE(files_->lock_directory(at("run")).ok());
+  EXPECT_TRUE(absl::IsNotFound(files_->lock_directory(at("none")).status()));
+}
+
 TEST_P(FileSystemTest, AvailableBytesAreThoseOfTheNearestParent) {
   const auto bytes = files_->available_bytes(at("not/made/yet"));
   ASSERT_TRUE(bytes.ok()) << bytes.status();

@@ -193,9 +193,10 @@ void make_ordinary(SimulationConfig& config) {
   config.merged_data = true;
 }
 
-Status check_rates(const Recipe& recipe, std::string_view key, const LearningRate& rate) {
+Status check_rates(const Recipe& recipe, std::string_view min_key, std::string_view max_key,
+                   const LearningRate& rate) {
   if (rate.min <= rate.max) return absl::OkStatus();
-  return recipe.error(key, cat("got ", rate.min, ", want at most the largest rate ", rate.max));
+  return recipe.error(min_key, cat("got ", rate.min, ", want at most ", max_key, " = ", rate.max));
 }
 
 int64_t extended(int64_t budget, double share) {
@@ -232,7 +233,13 @@ StatusOr<SimulationConfig> pretraining_config(const Recipe& recipe, int threads)
       .min = rate("pretrain.lr_min", "lr.min"),
       .warmup_steps = recipe.integer(recipe.has("pretrain.warmup_steps") ? "pretrain.warmup_steps"
                                                                          : "lr.warmup_steps")};
-  RUBATO_RETURN_IF_ERROR(check_rates(recipe, "pretrain.lr_min", config.worker.learning_rate));
+  // A rate that was written out from lr.* is blamed on the key that somebody gave.
+  const auto given_by = [&](std::string_view own, std::string_view other) {
+    return recipe.has(own) && recipe.where(own) != other ? own : other;
+  };
+  RUBATO_RETURN_IF_ERROR(check_rates(recipe, given_by("pretrain.lr_min", "lr.min"),
+                                     given_by("pretrain.lr_max", "lr.max"),
+                                     config.worker.learning_rate));
   config.coordinator.budget_steps = recipe.integer("pretrain.steps");
   config.coordinator.schedule_steps = config.coordinator.budget_steps;
   const std::vector<double>& speeds = recipe.reals("fleet.seconds_per_step");
@@ -253,7 +260,7 @@ StatusOr<SimulationConfig> training_config(const Recipe& recipe, int threads) {
   config.worker.learning_rate = {.max = recipe.real("lr.max"),
                                  .min = recipe.real("lr.min"),
                                  .warmup_steps = recipe.integer("lr.warmup_steps")};
-  RUBATO_RETURN_IF_ERROR(check_rates(recipe, "lr.min", config.worker.learning_rate));
+  RUBATO_RETURN_IF_ERROR(check_rates(recipe, "lr.min", "lr.max", config.worker.learning_rate));
   const int64_t budget = recipe.integer("train.budget_local_steps");
   config.eval_at_steps = budget;
   CoordinatorConfig& coordinator = config.coordinator;

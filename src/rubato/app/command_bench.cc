@@ -277,7 +277,7 @@ void add_bench(CLI::App& app, CommandBody& chosen) {
       ->check(CLI::IsMember(shapes));
   command->add_option("--threads", flags->threads, "0: all cores")->check(CLI::Range(0, 1024));
   command->add_option("--seconds", flags->seconds, "of measured steps for each shape")
-      ->check(CLI::Range(0.1, 3600.0))
+      ->check(number_in(0.1, 3600.0))
       ->capture_default_str();
   command->add_option("--llm-c", flags->llm_c, "peers: folder of llm.c's sources")
       ->check(CLI::ExistingDirectory);

@@ -7,6 +7,7 @@
 
 #include "rubato/app/command_support.h"
 #include "rubato/app/compare.h"
+#include "rubato/app/methods.h"
 #include "rubato/app/sample_text.h"
 #include "rubato/metrics/report.h"
 #include "rubato/store/checkpoint.h"
@@ -21,9 +22,17 @@ struct CompareFlags : TrainingFlags {
   bool resume = false;
 };
 
+// What a flag gives is not for --set to give as well.
+Status check_flags(const Recipe& recipe, const CompareFlags& flags) {
+  if (!flags.methods.empty()) {
+    RUBATO_RETURN_IF_ERROR(check_not_set(recipe, "compare.methods", "--methods"));
+  }
+  return flags.seeds.empty() ? absl::OkStatus() : check_not_set(recipe, "run.seed", "--seeds");
+}
+
 Status write_results(FileSystem& files, const std::string& directory, const Comparison& comparison,
                      const std::string& table) {
-  RUBATO_RETURN_IF_ERROR(files.replace_file(join_path(directory, "comparison.json"),
+  RUBATO_RETURN_IF_ERROR(files.replace_file(comparison_path(directory),
                                             comparison_json(comparison.runs).dump(2) + "\n"));
   RUBATO_RETURN_IF_ERROR(files.replace_file(join_path(directory, "comparison.md"), table));
   return write_report(files, join_path(directory, "report.html"), "Rubato: methods compared",
@@ -73,6 +82,7 @@ std::string next_commands(const std::string& directory, const Comparison& compar
 
 StatusOr<int> compare(const CompareFlags& flags, Terminal& terminal) {
   RUBATO_ASSIGN_OR_RETURN(const Recipe recipe, load_recipe(flags));
+  RUBATO_RETURN_IF_ERROR(check_flags(recipe, flags));
   ComparisonPlan plan{flags.methods, flags.seeds};
   if (plan.methods.empty()) plan.methods = recipe.texts("compare.methods");
   if (plan.seeds.empty()) plan.seeds = {recipe.integer("run.seed")};
@@ -129,7 +139,9 @@ void add_compare(CLI::App& app, CommandBody& chosen) {
   command->add_option("--out", flags->out, "a directory of runs; default runs/NAME-compare");
   command->add_option("--methods", flags->methods, "a,b,c; default: the recipe's compare.methods")
       ->delimiter(',');
-  command->add_option("--seeds", flags->seeds, "1,2,3; default: the recipe's seed")->delimiter(',');
+  command->add_option("--seeds", flags->seeds, "1,2,3; default: the recipe's seed")
+      ->delimiter(',')
+      ->check(seed_range());
   command->add_flag("--resume", flags->resume, "continue the comparison that --out holds");
   command->footer(
       "Example:\n  rubato compare recipes/demo.toml --methods sync-diloco,dn-dylu --seeds 1,2,3");

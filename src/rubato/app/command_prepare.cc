@@ -4,7 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "rubato/app/program.h"
+#include "rubato/app/command_support.h"
 #include "rubato/text/prepare.h"
 
 namespace rubato {
@@ -97,8 +97,10 @@ void add_prepare(CLI::App& app, CommandBody& chosen) {
       ->check(CLI::IsMember({"iid", "by-source"}));
   command->add_option("--validation", options.validation_fraction, "share of the documents")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 0.5));
-  command->add_option("--seed", options.seed, "of split and sample")->capture_default_str();
+      ->check(number_in(0.0, 0.5));
+  command->add_option("--seed", options.seed, "of split and sample")
+      ->capture_default_str()
+      ->check(seed_range());
   command->footer("Example:\n  rubato prepare novels/*.txt --out data --vocab 512 --shards 4");
   command->callback([flags, &chosen] {
     chosen = [flags](Terminal& terminal) { return prepare(*flags, terminal); };

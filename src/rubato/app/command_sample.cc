@@ -45,10 +45,12 @@ void add_sample(CLI::App& app, CommandBody& chosen) {
   command
       ->add_option("--temperature", flags->request.options.temperature, "0: always the likeliest")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 100.0));
+      ->check(number_in(0.0, 100.0));
   command->add_option("--top-k", flags->top_k, "draw among so many likeliest; default: all")
       ->check(CLI::Range(1, 10'000'000));
-  command->add_option("--seed", flags->request.options.seed, "of the draws")->capture_default_str();
+  command->add_option("--seed", flags->request.options.seed, "of the draws")
+      ->capture_default_str()
+      ->check(seed_range());
   command->add_option("--threads", flags->threads, "0: all cores; never changes the text")
       ->check(CLI::Range(0, 1024));
   command->add_option("--set", flags->sets, "key=value, e.g. data.directory=other")

@@ -1,6 +1,7 @@
 #include "rubato/app/command_support.h"
 
 #include <chrono>
+#include <cmath>
 #include <thread>
 
 #include <CLI/CLI.hpp>
@@ -12,6 +13,18 @@
 #include "rubato/store/checkpoint.h"
 
 namespace rubato {
+
+CLI::Validator number_in(double min, double max) {
+  CLI::Validator range = CLI::Range(min, max);
+  const auto check = [range, min, max](std::string& text) {
+    double value = 0;
+    const bool is_nan = CLI::detail::lexical_cast(text, value) && std::isnan(value);
+    return is_nan ? cat("Value ", text, " not in range ", min, " to ", max) : range(text);
+  };
+  return CLI::Validator(check, range.get_description());
+}
+
+CLI::Validator seed_range() { return CLI::Range(int64_t{0}, kLargestSeed); }
 
 void add_training_flags(CLI::App& command, TrainingFlags& flags) {
   command.add_option("recipe", flags.recipe, "TOML file, see recipes/")->required();
@@ -63,6 +76,19 @@ RunEnvironment run_environment(FileSystem& files, const Recipe& recipe, const Tr
   return environment;
 }
 
+namespace {
+
+Status check_model_stays(const Recipe& recipe) {
+  for (const auto& [key, value] : recipe.resolved()) {
+    if (section_of(key) != "model" || recipe.where(key) != "--set") continue;
+    return recipe.error(key,
+                        "got another model, want the one that the checkpoint holds; leave it out");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 StatusOr<OpenedCheckpoint> open_run(FileSystem& files, const std::string& directory,
                                     std::span<const std::string> sets, int threads) {
   std::string checkpoint = directory, run = directory;
@@ -84,6 +110,7 @@ StatusOr<OpenedCheckpoint> open_run(FileSystem& files, const std::string& direct
   RUBATO_ASSIGN_OR_RETURN(const std::string text, files.read_file(join_path(run, "recipe.toml")));
   RUBATO_ASSIGN_OR_RETURN(Recipe recipe, Recipe::parse(RecipeSchema::make(catalogue()), text,
                                                        join_path(run, "recipe.toml"), sets));
+  RUBATO_RETURN_IF_ERROR(check_model_stays(recipe));
   RUBATO_ASSIGN_OR_RETURN(BuiltWorkload workload, build_workload(recipe, threads));
   RUBATO_ASSIGN_OR_RETURN(const RunNotes notes,
                           RunNotes::from_map(checkpoint, reader.meta().notes));
@@ -96,7 +123,8 @@ StatusOr<OpenedCheckpoint> open_run(FileSystem& files, const std::string& direct
   RUBATO_RETURN_IF_ERROR(
       check_memory(workload.workload->layout().size() * static_cast<int64_t>(sizeof(float))));
   std::vector<float> theta(static_cast<size_t>(workload.workload->layout().size()));
-  RUBATO_RETURN_IF_ERROR(reader.read_theta(workload.workload->layout(), theta));
+  RUBATO_RETURN_IF_ERROR(with_sound_checkpoint(
+      files, run, checkpoint, reader.read_theta(workload.workload->layout(), theta)));
   return OpenedCheckpoint{std::move(recipe), std::move(workload), std::move(theta), checkpoint};
 }
 

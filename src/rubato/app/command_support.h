@@ -9,7 +9,16 @@
 #include "rubato/app/program.h"
 #include "rubato/app/run.h"
 
+namespace CLI {
+class Validator;
+}
+
 namespace rubato {
+
+/// CLI::Range, in which NaN lies too, without it.
+CLI::Validator number_in(double min, double max);
+/// What run.seed may be.
+CLI::Validator seed_range();
 
 /// Flags of every command that trains.
 struct TrainingFlags {

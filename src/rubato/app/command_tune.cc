@@ -20,16 +20,28 @@ struct TuneFlags : TrainingFlags {
   bool resume = false;
 };
 
-// What an earlier, unfinished call found.
-StatusOr<KnownLosses> known_before(FileSystem& files, const std::string& path, bool resume) {
-  if (!files.exists(path)) return KnownLosses();
+// The rows of an earlier call.
+StatusOr<nlohmann::ordered_json> rows_before(FileSystem& files, const std::string& path,
+                                             bool resume) {
+  if (!files.exists(path)) return nlohmann::ordered_json::array();
   if (!resume) {
     return absl::AlreadyExistsError(cat("[tune] ", path,
                                         ": got a tuning, want a new directory; --resume continues "
                                         "it, --out names another"));
   }
   RUBATO_ASSIGN_OR_RETURN(const std::string text, files.read_file(path));
-  return known_losses(path, text);
+  return tuning_rows(path, text);
+}
+
+// What a flag gives is not for --set to give as well; the seed is the flag's always.
+Status check_flags(const Recipe& recipe, const TuneFlags& flags) {
+  RUBATO_RETURN_IF_ERROR(check_not_set(recipe, "run.seed", "--seed"));
+  if (!flags.methods.empty()) {
+    RUBATO_RETURN_IF_ERROR(check_not_set(recipe, "compare.methods", "--methods"));
+  }
+  if (flags.grid.empty()) return absl::OkStatus();
+  RUBATO_RETURN_IF_ERROR(check_not_set(recipe, "tune.grid", "--grid"));
+  return check_not_set(recipe, "tune.factors", "--grid");
 }
 
 // Those of the comparison that have a step to tune.
@@ -44,6 +56,7 @@ std::vector<std::string> tunable_methods(const Recipe& recipe) {
 
 StatusOr<int> tune(const TuneFlags& flags, Terminal& terminal) {
   RUBATO_ASSIGN_OR_RETURN(const Recipe recipe, load_recipe(flags));
+  RUBATO_RETURN_IF_ERROR(check_flags(recipe, flags));
   PosixFileSystem files;
   ProgressPrinter progress(terminal.err, terminal.interactive, monotonic_now);
   const RunEnvironment environment =
@@ -52,10 +65,18 @@ StatusOr<int> tune(const TuneFlags& flags, Terminal& terminal) {
   const std::string path = join_path(out, "tuning.json");
   TuningPlan plan{.methods = flags.methods, .grid = flags.grid, .seed = flags.seed};
   if (plan.methods.empty()) plan.methods = tunable_methods(recipe);
-  RUBATO_ASSIGN_OR_RETURN(plan.known, known_before(files, path, flags.resume));
-  const auto keep = [&](const Tuning& so_far) -> Status {
-    RUBATO_RETURN_IF_ERROR(files.make_directories(out));
-    return files.replace_file(path, tuning_json(so_far).dump(2) + "\n");
+  if (flags.resume && !files.exists(path)) {
+    return absl::NotFoundError(cat("[resume] ", out,
+                                   ": got no tuning there, want one to continue; check --out, or "
+                                   "leave --resume out"));
+  }
+  RUBATO_RETURN_IF_ERROR(files.make_directories(out));
+  RUBATO_ASSIGN_OR_RETURN(const DirectoryLock lock, files.lock_directory(out));
+  RUBATO_ASSIGN_OR_RETURN(const nlohmann::ordered_json before,
+                          rows_before(files, path, flags.resume));
+  plan.known = known_losses(before);
+  const auto keep = [&](const Tuning& so_far) {
+    return files.replace_file(path, tuning_json(so_far, before).dump(2) + "\n");
   };
   RUBATO_ASSIGN_OR_RETURN(const Tuning tuning,
                           tune_methods(
@@ -63,6 +84,7 @@ StatusOr<int> tune(const TuneFlags& flags, Terminal& terminal) {
                               [&](const std::string& trial) { progress.note(trial); }, keep));
   progress.finish();
   if (tuning.interrupted) {
+    RUBATO_RETURN_IF_ERROR(keep(tuning));  // --resume wants a tuning, be it one without a trial
     terminal.err << "rubato: interrupted; --resume continues in " << out << std::endl;
     return kExitInterrupted;
   }
@@ -90,7 +112,9 @@ void add_tune(CLI::App& app, CommandBody& chosen) {
           "0.1,0.3,0.7; factors for k-batch; default: the recipe's tune.grid, tune.factors")
       ->delimiter(',');
   command->add_flag("--resume", flags->resume, "run only the trials that --out does not hold yet");
-  command->add_option("--seed", flags->seed, "run.seed of the trials")->capture_default_str();
+  command->add_option("--seed", flags->seed, "run.seed of the trials")
+      ->capture_default_str()
+      ->check(seed_range());
   command->footer(
       "Example:\n  rubato tune recipes/demo.toml --methods dn-dylu --grid 0.3,0.7 --seed 1000");
   command->callback([flags, &chosen] {

@@ -51,9 +51,16 @@ StatusOr<std::vector<PlannedRun>> plan_runs(const Recipe& base, const Comparison
   return runs;
 }
 
-// A mistyped directory would otherwise start everything anew without a word.
-Status check_resumable(const RunEnvironment& environment, const std::vector<PlannedRun>& runs) {
-  if (!environment.resume) return absl::OkStatus();
+// A mistyped directory would otherwise start everything anew, or lose another comparison's table,
+// without a word.
+Status check_directory(const RunEnvironment& environment, const std::vector<PlannedRun>& runs) {
+  if (environment.directory.empty()) return absl::OkStatus();
+  if (!environment.resume) {
+    if (!environment.files->exists(comparison_path(environment.directory))) return absl::OkStatus();
+    return absl::AlreadyExistsError(cat("[compare] ", environment.directory,
+                                        ": got a directory that holds a comparison, want a new "
+                                        "one; --resume continues it, --out names another"));
+  }
   const auto is_there = [&](const PlannedRun& run) {
     return environment.files->exists(metrics_path(join_path(environment.directory, run.name)));
   };
@@ -109,8 +116,14 @@ StatusOr<Comparison> compare_methods(const Recipe& base, const ComparisonPlan& p
                           plan_runs(base, plan, environment.threads));
   std::vector<Recipe> recipes;
   for (const PlannedRun& run : planned) recipes.push_back(run.recipe);
-  RUBATO_RETURN_IF_ERROR(check_sets_have_effect(base, recipes));
-  RUBATO_RETURN_IF_ERROR(check_resumable(environment, planned));
+  RUBATO_RETURN_IF_ERROR(
+      check_sets_have_effect(base, recipes, {"compare.methods", "compare.extend"}));
+  RUBATO_RETURN_IF_ERROR(check_directory(environment, planned));
+  DirectoryLock lock;  // each run locks its own, but the table belongs to all of them
+  if (!environment.directory.empty()) {
+    RUBATO_RETURN_IF_ERROR(environment.files->make_directories(environment.directory));
+    RUBATO_ASSIGN_OR_RETURN(lock, environment.files->lock_directory(environment.directory));
+  }
   Comparison comparison;
   comparison.notes = own_pretrainings(planned);
   WorkloadCache workloads(environment.threads);
@@ -153,6 +166,10 @@ void fill_time_to_sync_loss(std::span<RunData> runs) {
     run.summary.time_to_sync_loss_s =
         time_to_loss(run.log.evals, reference->summary.val_loss_nats + kSyncLossSlackNats);
   }
+}
+
+std::string comparison_path(const std::string& directory) {
+  return join_path(directory, "comparison.json");
 }
 
 nlohmann::ordered_json comparison_json(std::span<const RunData> runs) {

@@ -30,7 +30,8 @@ struct Comparison {
 /// Runs everything; `environment.directory` gets one run directory a run, unless it is empty.
 /// `announce` is called before each run. A run that diverges is a row without a loss. Before the
 /// first run: InvalidArgument for a method or seed that comes twice and for a method that cannot
-/// run under this recipe, NotFound when there is nothing to resume. Other errors are the runs' own,
+/// run under this recipe, NotFound when there is nothing to resume, AlreadyExists for a directory
+/// that holds a comparison which is not to be resumed. Other errors are the runs' own,
 /// with the method in front.
 StatusOr<Comparison> compare_methods(const Recipe& base, const ComparisonPlan& plan,
                                      const RunEnvironment& environment,
@@ -40,6 +41,8 @@ StatusOr<Comparison> compare_methods(const Recipe& base, const ComparisonPlan& p
 /// or the loss is never reached.
 void fill_time_to_sync_loss(std::span<RunData> runs);
 
+/// Where a comparison's directory keeps comparison_json.
+std::string comparison_path(const std::string& directory);
 /// {"rows": [summary, ..]}.
 nlohmann::ordered_json comparison_json(std::span<const RunData> runs);
 

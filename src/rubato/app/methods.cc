@@ -140,11 +140,16 @@ StatusOr<Recipe> recipe_for_method(const Recipe& base, std::string_view name) {
   return recipe.narrowed();
 }
 
-Status check_sets_have_effect(const Recipe& base, std::span<const Recipe> recipes) {
+Status check_sets_have_effect(const Recipe& base, std::span<const Recipe> recipes,
+                              std::initializer_list<std::string_view> read_by_command) {
   for (const auto& [key, value] : base.resolved()) {
     if (base.where(key) != "--set") continue;
     const auto in_force = [&key = key](const Recipe& r) { return r.resolved().contains(key); };
-    if (std::ranges::any_of(recipes, in_force) || base.of_many_runs(key)) continue;
+    if (std::ranges::any_of(recipes, in_force)) continue;
+    if (std::ranges::find(read_by_command, key) != read_by_command.end()) continue;
+    if (base.of_many_runs(key)) {
+      return base.error(key, "got a key that this command does not read, want one that it does");
+    }
     std::vector<std::string> methods;
     for (const Recipe& recipe : recipes) methods.push_back(recipe.text("run.method"));
     return base.error(key, cat("got a key without effect under ", join(methods, ", "), " of a ",
@@ -152,6 +157,11 @@ Status check_sets_have_effect(const Recipe& base, std::span<const Recipe> recipe
                                to_text(recipes.front().resolved().at("outer.rule"))));
   }
   return absl::OkStatus();
+}
+
+Status check_not_set(const Recipe& base, std::string_view key, std::string_view flag) {
+  if (base.where(key) != "--set") return absl::OkStatus();
+  return base.error(key, cat("got a value that ", flag, " decides, want it from there alone"));
 }
 
 }  // namespace rubato

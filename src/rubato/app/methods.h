@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -57,7 +58,11 @@ Status check_distinct(std::string_view who, std::string_view key, const std::vec
 }
 
 /// InvalidArgument `[recipe] --set: outer.sgd.lr: got a key without effect ..` when a --set key of
-/// `base` is in force in none of the `recipes` made from it: a silent wrong experiment otherwise.
-Status check_sets_have_effect(const Recipe& base, std::span<const Recipe> recipes);
+/// `base` is in force in none of the `recipes` made from it, nor among the keys of [compare] and
+/// [tune] that the command reads: a silent wrong experiment otherwise.
+Status check_sets_have_effect(const Recipe& base, std::span<const Recipe> recipes,
+                              std::initializer_list<std::string_view> read_by_command = {});
+/// InvalidArgument when --set gives a key that `flag` decides.
+Status check_not_set(const Recipe& base, std::string_view key, std::string_view flag);
 
 }  // namespace rubato

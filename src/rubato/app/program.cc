@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "rubato/app/build_id.h"
 #include "rubato/base/options.h"
 
 namespace rubato {
@@ -45,11 +46,20 @@ StatusOr<int> run_body(const CommandBody& body, Terminal& terminal) {
   }
 }
 
+// `code`, unless what was printed did not get through.
+int written(int code, Terminal& terminal) {
+  if (terminal.out.flush()) return code;
+  print_error(terminal.err, "[output] could not be written, want room behind it; is it full?");
+  return kExitError;
+}
+
 }  // namespace
 
 int run_program(std::span<const std::string> args, Terminal terminal) {
   CLI::App app(kSummary, "rubato");
   app.footer(kExample);
+  app.set_version_flag(
+      "--version", [] { return cat("rubato ", build_id()); }, "version and digest of this build");
   app.require_subcommand(1);
   CommandBody chosen;
   add_prepare(app, chosen);
@@ -75,18 +85,14 @@ int run_program(std::span<const std::string> args, Terminal terminal) {
   std::vector<std::string> reversed(args.rbegin(), args.rend());  // as CLI11 takes them
   try {
     app.parse(reversed);
-  } catch (const CLI::Success& asked_for) {  // --help
-    return app.exit(asked_for, terminal.out, terminal.err);
+  } catch (const CLI::Success& asked_for) {  // --help, --version
+    return written(app.exit(asked_for, terminal.out, terminal.err), terminal);
   } catch (const CLI::ParseError& error) {
     print_error(terminal.err, cat("[usage] ", error.what(), "; try rubato --help"));
     return kExitUsage;
   }
   const StatusOr<int> code = run_body(chosen, terminal);
-  if (code.ok() && terminal.out.flush()) return *code;
-  if (code.ok()) {
-    print_error(terminal.err, "[output] could not be written, want room behind it; is it full?");
-    return kExitError;
-  }
+  if (code.ok()) return written(*code, terminal);
   print_error(terminal.err,
               std::string_view(code.status().message().data(), code.status().message().size()));
   return kExitError;

@@ -67,7 +67,8 @@ Status Recipe::give(const std::string& key, const OptionValue& value, const std:
     const std::string rest = key.substr(kOverlays.size());
     const size_t point = rest.find('.');
     if (point == std::string::npos) {
-      return fail(where, cat("unknown key ", key, "; want [methods.NAME] with keys of the recipe"));
+      return fail(where, cat("unknown key ", shortened(key),
+                             "; want [methods.NAME] with keys of the recipe"));
     }
     return give_overlay(rest.substr(0, point), rest.substr(point + 1), value, where);
   }
@@ -80,7 +81,7 @@ Status Recipe::give_overlay(const std::string& method, const std::string& key,
                             const OptionValue& value, const std::string& where) {
   const std::vector<std::string>& methods = schema_->methods();
   if (std::ranges::find(methods, method) == methods.end()) {
-    return fail(where, cat("unknown method ", method, suggestion(method, methods)));
+    return fail(where, cat("unknown method ", shortened(method), suggestion(method, methods)));
   }
   RUBATO_ASSIGN_OR_RETURN(overlays_[method][key], checked(key, value, where));
   return absl::OkStatus();
@@ -89,10 +90,10 @@ Status Recipe::give_overlay(const std::string& method, const std::string& key,
 Status Recipe::give_set(const std::string& assignment) {
   const size_t equals = assignment.find('=');
   if (equals == std::string::npos || equals == 0) {
-    return fail("--set", cat("got ", assignment, ", want key=value"));
+    return fail("--set", cat("got ", shortened(assignment), ", want key=value"));
   }
   if (const size_t valid = valid_utf8_prefix(assignment); valid < assignment.size()) {
-    return fail("--set", cat("got ", assignment.substr(0, valid),
+    return fail("--set", cat("got ", shortened(assignment.substr(0, valid)),
                              ".. with bytes that are not UTF-8, want UTF-8; a recipe is UTF-8"));
   }
   const std::string key = assignment.substr(0, equals), text = assignment.substr(equals + 1);

@@ -3,12 +3,16 @@
 #include <algorithm>
 #include <limits>
 
+#include "rubato/base/one_line.h"
 #include "rubato/lm/model_config.h"
 
 namespace rubato {
 namespace {
 
 constexpr int64_t kMany = 1'000'000'000'000;  // more steps or tokens than anybody trains for
+// Deeper than any model that is trained; names and places of every tensor are made before the
+// memory for them is asked for.
+constexpr int64_t kMostLayers = 1024;
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
 std::vector<std::string> preset_names() {
@@ -19,15 +23,16 @@ std::vector<std::string> preset_names() {
 RecipeSection run_section() {
   return {"run",
           "what the run is",
-          {integer_option("seed", 1, 0, kMany, "1",
+          {integer_option("seed", 1, 0, kLargestSeed, "1",
                           "initial parameters, order of the data and random draws follow from it")},
           "",
           ""};
 }
 
 RecipeSection model_section() {
-  const auto shape = [](std::string name, std::string unit, std::string meaning) {
-    return optional(integer_option(std::move(name), 1, 1, 1'000'000, std::move(unit),
+  const auto shape = [](std::string name, std::string unit, std::string meaning,
+                        int64_t largest = 1'000'000) {
+    return optional(integer_option(std::move(name), 1, 1, largest, std::move(unit),
                                    cat(meaning, "; absent: the preset's")));
   };
   return {"model",
@@ -37,8 +42,8 @@ RecipeSection model_section() {
                          "language model on text, the classifier of the published notebook, or a "
                          "quadratic in closed form"),
            choice_option("preset", "mini", preset_names(), "shape of the language model"),
-           shape("layers", "layers", "depth"), shape("width", "floats", "residual stream"),
-           shape("heads", "heads", "query heads"),
+           shape("layers", "layers", "depth", kMostLayers),
+           shape("width", "floats", "residual stream"), shape("heads", "heads", "query heads"),
            shape("kv_heads", "heads", "key-value heads; divides heads"),
            shape("head_dim", "floats", "width of one head; even"),
            shape("ffn", "floats", "width of the feed-forward part"),
@@ -183,7 +188,8 @@ RecipeSection checkpoint_section() {
   return {"checkpoint",
           "what is kept of a run",
           {optional(integer_option("every_local_steps", 1000, 1, kMany, "local steps",
-                                   "absent: only at the end and on an interrupt")),
+                                   "absent: only at the end of the pretraining and of the "
+                                   "run, and on an interrupt")),
            integer_option("keep_last", 2, 1, 1'000'000, "checkpoints", "the newest ones stay"),
            optional(integer_option(
                "keep_every_local_steps", 1, 1, kMany, "local steps",
@@ -314,7 +320,7 @@ std::string RecipeSchema::unknown_key(std::string_view key) const {
   } else {
     hint = cat("known sections: ", join(section_names, ", "));
   }
-  return cat("unknown key ", key, " (", hint, ")");
+  return cat("unknown key ", shortened(key), " (", hint, ")");
 }
 
 }  // namespace rubato

@@ -18,6 +18,9 @@ namespace rubato {
 inline constexpr std::string_view kModelKind = "model.kind";
 inline constexpr std::string_view kLanguageModel = "language-model";
 
+/// Of run.seed, and of every --seed.
+inline constexpr int64_t kLargestSeed = 1'000'000'000'000;
+
 struct RecipeSection {
   std::string name;  // train, outer.nesterov
   std::string meaning;

@@ -55,20 +55,33 @@ class Run {
 
   Status open_directory() {
     FileSystem& files = *env_.files;
-    const bool holds_a_run = files.exists(metrics_path(env_.directory));
+    RUBATO_RETURN_IF_ERROR(files.make_directories(env_.directory));
+    RUBATO_ASSIGN_OR_RETURN(lock_, files.lock_directory(env_.directory));
+    RUBATO_ASSIGN_OR_RETURN(const bool holds_a_run, directory_holds_a_run());
     if (holds_a_run && !env_.resume) {
       return absl::AlreadyExistsError(cat("[run] ", env_.directory,
                                           ": got a directory that holds a run, want a new one; "
                                           "--resume continues the run, --out names another"));
     }
-    RUBATO_RETURN_IF_ERROR(files.make_directories(env_.directory));
-    if (holds_a_run) RUBATO_RETURN_IF_ERROR(find_checkpoint());
+    const bool continues = env_.resume && files.exists(metrics_path(env_.directory));
+    if (continues) RUBATO_RETURN_IF_ERROR(find_checkpoint());
     RUBATO_RETURN_IF_ERROR(
         files.replace_file(join_path(env_.directory, "recipe.toml"), recipe_.to_toml()));
     RUBATO_ASSIGN_OR_RETURN(JsonlSink sink, JsonlSink::open(files, env_.directory));
     jsonl_.emplace(std::move(sink));
     recorder_.emplace(&*jsonl_, env_.progress);
-    return holds_a_run ? restore_records() : absl::OkStatus();
+    return continues ? restore_records() : absl::OkStatus();
+  }
+
+  // A start that failed leaves neither a record nor a checkpoint, and is in nobody's way.
+  StatusOr<bool> directory_holds_a_run() const {
+    for (const std::string& path : {metrics_path(env_.directory), events_path(env_.directory)}) {
+      if (!env_.files->exists(path)) continue;
+      RUBATO_ASSIGN_OR_RETURN(const int64_t bytes, env_.files->file_size(path));
+      if (bytes > 0) return true;
+    }
+    RUBATO_ASSIGN_OR_RETURN(const auto checkpoints, list_checkpoints(*env_.files, env_.directory));
+    return !checkpoints.empty();
   }
 
   // The newest checkpoint of the same recipe over the same data, if there is one.
@@ -171,14 +184,12 @@ class Run {
     recorder_->set_phase(phase_);
     RUBATO_ASSIGN_OR_RETURN(simulation_, Simulation::make(config, workload_, theta_, *recorder_));
     if (resumed_) {
-      RUBATO_RETURN_IF_ERROR(resumed_->read_theta(workload_.layout(), theta_));
-      simulation_->restore_theta(theta_);
       RUBATO_RETURN_IF_ERROR(
-          resumed_->restore([this](StateWalk& walk) { simulation_->walk_state(walk); }));
+          with_sound_checkpoint(*env_.files, env_.directory, last_checkpoint_, restore_state()));
       note_other_build(resumed_->meta().build_id);
     }
     session_began_ = env_.clock();
-    session_steps_ = simulation_->local_steps();
+    session_steps_ = simulation_->local_steps_made();
     steps_total_ = config.coordinator.budget_steps *
                    std::max<int64_t>(static_cast<int64_t>(config.stands_for.size()), 1);
     const StatusOr<StopReason> reason =
@@ -194,7 +205,15 @@ class Run {
     }
     interrupted_ = *reason == StopReason::kStopped;
     // Before the first arrival too: tasks in mid-flight are work that a resumed run keeps.
-    return interrupted_ && simulation_->started() ? save() : absl::OkStatus();
+    if (!interrupted_ || !simulation_->started()) return absl::OkStatus();
+    const Status saved = save();
+    return saved.ok() ? saved : with_last_checkpoint(saved);
+  }
+
+  Status restore_state() {
+    RUBATO_RETURN_IF_ERROR(resumed_->read_theta(workload_.layout(), theta_));
+    simulation_->restore_theta(theta_);
+    return resumed_->restore([this](StateWalk& walk) { simulation_->walk_state(walk); });
   }
 
   bool ended_early() const { return interrupted_ || !diverged_.empty(); }
@@ -214,8 +233,9 @@ class Run {
     const std::string where = last_checkpoint_.empty()
                                   ? "; there is no checkpoint yet"
                                   : cat("; last good checkpoint: ", last_checkpoint_);
+    const bool is_said = flushed.ok() || flushed == status;
     return {status.code(), cat(std::string_view(status.message().data(), status.message().size()),
-                               where, flushed.ok() ? "" : "; the records could not be written")};
+                               where, is_said ? "" : "; the records could not be written")};
   }
 
   // ---- checkpoints
@@ -255,7 +275,9 @@ class Run {
     if (env_.progress == nullptr) return;
     const int64_t steps = simulation_->local_steps();
     const double seconds = to_seconds(env_.clock() - session_began_);
-    const double rate = static_cast<double>(steps - session_steps_) / std::max(seconds, 1e-9);
+    // None until more is processed than what the tasks of a resumed run had made before it.
+    const int64_t made = std::max<int64_t>(steps - session_steps_, 0);
+    const double rate = static_cast<double>(made) / std::max(seconds, 1e-9);
     const double tokens_per_step =
         static_cast<double>(p.counts.tokens) / std::max(1.0, static_cast<double>(steps));
     env_.progress->update({.phase = phase_,
@@ -324,6 +346,7 @@ class Run {
   const std::string& data_digest_;
   const RunEnvironment& env_;
 
+  DirectoryLock lock_;  // two processes would mix their records
   std::optional<JsonlSink> jsonl_;
   std::optional<RunRecorder> recorder_;
   std::optional<CheckpointReader> resumed_;  // until its phase has taken it over

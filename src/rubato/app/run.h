@@ -53,9 +53,10 @@ struct RunResult {
   std::string diverged;
 };
 
-/// Runs `recipe`, which is narrowed to one method. AlreadyExists when the directory holds a run and
-/// resume is off; FailedPrecondition when the recipe or the data changed since (with the
-/// difference). A run that diverges is a result, not an error.
+/// Runs `recipe`, which is narrowed to one method. AlreadyExists when the directory holds a run (a
+/// record or a checkpoint) and resume is off; FailedPrecondition when another process works in it,
+/// or when the recipe or the data changed since (with the difference). A run that diverges is a
+/// result, not an error.
 StatusOr<RunResult> run_recipe(const Recipe& recipe, const Workload& workload,
                                const std::string& data_digest, const RunEnvironment& environment);
 

@@ -65,6 +65,8 @@ void RunRecorder::note(const EventRecord& event) {
   if (files_ != nullptr) files_->on_event(event);
 }
 
+Status RunRecorder::error() const { return files_ == nullptr ? absl::OkStatus() : files_->error(); }
+
 Status RunRecorder::flush() { return files_ == nullptr ? absl::OkStatus() : files_->flush(); }
 
 RecordLog RunRecorder::log_at_budget() const {

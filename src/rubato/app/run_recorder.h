@@ -44,6 +44,7 @@ class RunRecorder final : public MetricsSink {
   void on_eval(const EvalRecord& record) override;
   void on_span(const TaskSpan& span) override;
   void on_event(const EventRecord& event) override;
+  Status error() const override;
   Status flush() override;
 
   const RecordLog& log() const { return memory_.log(); }

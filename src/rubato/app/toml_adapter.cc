@@ -92,7 +92,7 @@ StatusOr<OptionValue> read_toml_value(std::string_view text, std::string_view so
   StatusOr<std::vector<TomlKey>> keys = read_toml(cat("value = ", text, "\n"), source);
   if (!keys.ok() || keys->size() != 1 || keys->front().key != "value") {
     return absl::InvalidArgumentError(
-        cat("[recipe] ", source, ": got ", one_line(text),
+        cat("[recipe] ", source, ": got ", one_line(shortened(text)),
             ", want a TOML value; e.g. 0.1, 3, true, \"words\" or a list"));
   }
   return std::move(keys->front().value);

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include <nlohmann/json.hpp>
-
 #include "rubato/app/build.h"
 #include "rubato/app/methods.h"
 #include "rubato/app/workload_cache.h"
@@ -51,6 +49,7 @@ Status plan_trials(const Recipe& seeded, const std::string& name, const std::vec
   const char* own_grid = method->tuned_by_factor() ? "tune.factors" : "tune.grid";
   const std::vector<double>& values = grid.empty() ? seeded.reals(own_grid) : grid;
   if (values.empty()) return seeded.error(own_grid, "got an empty grid, want numbers");
+  RUBATO_RETURN_IF_ERROR(check_distinct("tune", grid.empty() ? own_grid : "--grid", values));
   RUBATO_ASSIGN_OR_RETURN(const Recipe own, recipe_for_method(seeded, name));
   for (const double value : values) {
     TuningTrial trial{.method = name,
@@ -75,6 +74,21 @@ std::string step_text(const TuningTrial& trial) {
   return cat(trial.factor ? "x " : "", trial.value);
 }
 
+nlohmann::ordered_json trial_json(const TuningTrial& trial, bool best) {
+  nlohmann::ordered_json row = {
+      {"method", trial.method}, {"key", trial.key}, {"value", trial.value}};
+  for (const auto& [key, value] : trial.settings) row["settings"][key] = value;
+  row["run"] = trial.run;
+  row["val_loss_nats"] = nullptr;
+  row["val_perplexity"] = nullptr;
+  if (trial.val_loss_nats) {
+    row["val_loss_nats"] = *trial.val_loss_nats;
+    row["val_perplexity"] = std::exp(*trial.val_loss_nats);
+  }
+  row["best"] = best;
+  return row;
+}
+
 StatusOr<std::vector<Recipe>> plan_tuning(const Recipe& base, const TuningPlan& plan,
                                           Tuning& tuning) {
   if (plan.methods.empty()) {
@@ -88,7 +102,8 @@ StatusOr<std::vector<Recipe>> plan_tuning(const Recipe& base, const TuningPlan& 
   for (const std::string& name : plan.methods) {
     RUBATO_RETURN_IF_ERROR(plan_trials(seeded, name, plan.grid, tuning, recipes));
   }
-  RUBATO_RETURN_IF_ERROR(check_sets_have_effect(base, recipes));
+  RUBATO_RETURN_IF_ERROR(
+      check_sets_have_effect(base, recipes, {"compare.methods", "tune.grid", "tune.factors"}));
   return recipes;
 }
 
@@ -155,40 +170,48 @@ Table tuning_table(const Tuning& tuning) {
   return table;
 }
 
-nlohmann::ordered_json tuning_json(const Tuning& tuning) {
-  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+nlohmann::ordered_json tuning_json(const Tuning& tuning, const nlohmann::ordered_json& earlier) {
+  std::map<std::string, nlohmann::ordered_json> trials;  // by run
+  std::vector<std::string> order;
   for (const TuningTrial& trial : tuning.trials) {
     if (!trial.done) continue;
-    nlohmann::ordered_json row = {
-        {"method", trial.method}, {"key", trial.key}, {"value", trial.value}};
-    for (const auto& [key, value] : trial.settings) row["settings"][key] = value;
-    row["run"] = trial.run;
-    row["val_loss_nats"] = nullptr;
-    row["val_perplexity"] = nullptr;
-    if (trial.val_loss_nats) {
-      row["val_loss_nats"] = *trial.val_loss_nats;
-      row["val_perplexity"] = std::exp(*trial.val_loss_nats);
-    }
-    row["best"] = &trial == tuning.best(trial.method);
-    rows.push_back(std::move(row));
+    trials[trial.run] = trial_json(trial, &trial == tuning.best(trial.method));
+    order.push_back(trial.run);
+  }
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  for (nlohmann::ordered_json row : earlier) {
+    row["best"] = false;
+    const auto again = trials.extract(row["run"].get<std::string>());
+    rows.push_back(again.empty() ? std::move(row) : again.mapped());
+  }
+  for (const std::string& run : order) {
+    if (const auto fresh = trials.extract(run); !fresh.empty()) rows.push_back(fresh.mapped());
   }
   return {{"seed", tuning.seed}, {"rows", std::move(rows)}};
 }
 
-StatusOr<KnownLosses> known_losses(const std::string& who, std::string_view text) {
-  const auto json = nlohmann::json::parse(text, nullptr, false);
+StatusOr<nlohmann::ordered_json> tuning_rows(const std::string& who, std::string_view text) {
+  const auto json = nlohmann::ordered_json::parse(text, nullptr, false);
   const auto bad = [&] {
     return absl::DataLossError(cat("[tune] ", who,
                                    ": got no sound tuning, want what `rubato tune` "
                                    "wrote; another --out starts anew"));
   };
   if (!json.is_object() || !json.contains("rows") || !json["rows"].is_array()) return bad();
-  KnownLosses known;
-  for (const nlohmann::json& row : json["rows"]) {
+  for (const nlohmann::ordered_json& row : json["rows"]) {
     if (!row.is_object() || !row.contains("run") || !row["run"].is_string()) return bad();
     const auto loss = row.find("val_loss_nats");
     if (loss == row.end() || !(loss->is_number() || loss->is_null())) return bad();
-    known[row["run"]] = loss->is_null() ? std::nullopt : std::optional(loss->get<double>());
+  }
+  return json["rows"];
+}
+
+KnownLosses known_losses(const nlohmann::ordered_json& rows) {
+  KnownLosses known;
+  for (const nlohmann::ordered_json& row : rows) {
+    const nlohmann::ordered_json& loss = row["val_loss_nats"];
+    known[row["run"].get<std::string>()] =
+        loss.is_null() ? std::nullopt : std::optional(loss.get<double>());
   }
   return known;
 }

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 
 #include "rubato/app/run.h"
 #include "rubato/metrics/table.h"
@@ -54,7 +54,7 @@ struct Tuning {
 
 /// Runs methods x grid in memory. `announce` is called before each run, `keep` after it with
 /// everything found so far. InvalidArgument without a method, for one that has nothing to tune, and
-/// for one that comes twice; `keep`'s errors.
+/// for a method or a value that comes twice; `keep`'s errors.
 StatusOr<Tuning> tune_methods(const Recipe& base, const TuningPlan& plan,
                               const RunEnvironment& environment,
                               const std::function<void(const std::string&)>& announce,
@@ -65,9 +65,13 @@ StatusOr<Recipe> tuned_recipe(const Recipe& base, const Tuning& tuning);
 
 Table tuning_table(const Tuning& tuning);
 /// {"seed": .., "rows": [{method, key, value, settings, run, val_loss_nats, val_perplexity, best},
-/// ..]}, a row for each trial that is done.
-nlohmann::ordered_json tuning_json(const Tuning& tuning);
-/// What the text of such an object knows; DataLoss with `who` in front when it is no such object.
-StatusOr<KnownLosses> known_losses(const std::string& who, std::string_view text);
+/// ..]}: `earlier` rows in their order, each replaced by the trial of the same run, then the other
+/// trials that are done. Nothing of another plan is the best of this one.
+nlohmann::ordered_json tuning_json(const Tuning& tuning,
+                                   const nlohmann::ordered_json& earlier = {});
+/// The rows of the text of such an object; DataLoss with `who` in front when it is no such object.
+StatusOr<nlohmann::ordered_json> tuning_rows(const std::string& who, std::string_view text);
+/// What such rows know.
+KnownLosses known_losses(const nlohmann::ordered_json& rows);
 
 }  // namespace rubato

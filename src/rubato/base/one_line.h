@@ -15,4 +15,14 @@ inline std::string one_line(std::string_view text) {
   return out;
 }
 
+/// The text as it is, or its first 80 bytes (fewer where a character of UTF-8 would be cut) and
+/// `..`.
+inline std::string shortened(std::string_view text) {
+  constexpr size_t kLongest = 80;
+  if (text.size() <= kLongest) return std::string(text);
+  size_t end = kLongest;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return std::string(text.substr(0, end)) + "..";
+}
+
 }  // namespace rubato

@@ -73,6 +73,13 @@ StatusOr<std::unique_ptr<LmWorkload>> LmWorkload::make(const ModelConfig& config
               "; take more text, fewer shards or a shorter sequence"));
     }
   }
+  // Every run evaluates, so this is said before anything is written.
+  if (dataset->validation_tokens() <= options.sequence_length) {
+    return absl::InvalidArgumentError(
+        cat("[lm] validation text: got ", dataset->validation_tokens(),
+            " tokens, want more than sequence_length = ", options.sequence_length,
+            "; take a larger prepare --validation or a shorter sequence"));
+  }
   return std::unique_ptr<LmWorkload>(
       new LmWorkload(config, std::move(dataset), std::move(options)));
 }
@@ -106,12 +113,7 @@ StatusOr<std::unique_ptr<Trainer>> LmWorkload::make_trainer(int64_t max_batch, i
 
 StatusOr<EvalResult> LmWorkload::evaluate(std::span<const float> params, int threads) const {
   const int64_t length = options_.sequence_length;
-  const int64_t present = std::max<int64_t>(dataset_->validation_tokens() - 1, 0) / length;
-  if (present == 0) {
-    return absl::FailedPreconditionError(cat("[lm] validation text: got ",
-                                             dataset_->validation_tokens(),
-                                             " tokens, want more than ", length));
-  }
+  const int64_t present = (dataset_->validation_tokens() - 1) / length;
   const std::lock_guard lock(evaluator_mutex_);
   if (evaluator_ == nullptr || evaluator_->options().threads < threads) {
     evaluator_.reset();

@@ -39,8 +39,7 @@ class LmWorkload final : public Workload {
   const InnerOptimizer& optimizer() const override { return *options_.optimizer; }
   StatusOr<std::unique_ptr<Trainer>> make_trainer(int64_t max_batch, int threads) const override;
   /// Mean over the validation sequences; bits per byte by the dataset's bytes per validation token.
-  /// FailedPrecondition when the dataset has no validation sequence, ResourceExhausted when memory
-  /// is short. One evaluation at a time; further callers wait.
+  /// ResourceExhausted when memory is short. One evaluation at a time; further callers wait.
   StatusOr<EvalResult> evaluate(std::span<const float> params, int threads) const override;
   std::string vocabulary_digest() const override { return dataset_->vocabulary_digest(); }
   double flops_per_token() const override;

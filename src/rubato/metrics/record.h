@@ -112,7 +112,7 @@ struct RunSummary {
   int64_t arrivals = 0;
   int64_t discarded = 0;
   int64_t rejected = 0;
-  double val_loss_nats = 0;  // of the last evaluation; NaN after a failure
+  double val_loss_nats = 0;  // of the last evaluation; NaN after a failure or without one
   double val_bits_per_byte = 0;
   double val_accuracy = 0;
   double final_train_loss_nats = 0;  // token-weighted mean of the last tenth of the arrivals

@@ -1,5 +1,6 @@
 #include "rubato/metrics/run_data.h"
 
+#include <limits>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -12,7 +13,10 @@ namespace rubato {
 RunSummary summarise(const RecordLog& log) {
   RunSummary summary;
   summary.finished = false;
-  if (!log.evals.empty()) {
+  if (log.evals.empty()) {
+    // Nothing was measured, which is not a loss of 0.
+    summary.val_loss_nats = summary.val_bits_per_byte = std::numeric_limits<double>::quiet_NaN();
+  } else {
     const EvalRecord& last = log.evals.back();
     summary.method = last.method;
     summary.local_steps = last.local_steps;

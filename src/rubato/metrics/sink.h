@@ -1,6 +1,7 @@
 // Where a run's records go: a pair of files in the run directory, memory, or several places at
-// once. A sink never stops the run in the middle of a step: it keeps its first error, records
-// nothing more, and returns the error at every flush.
+// once. A sink never stops the run in the middle of a step: it keeps its first error and records
+// nothing more. Whoever drives the run looks at error() between steps and stops: a checkpoint
+// behind lost records would be one of a run that nobody can plot.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +23,8 @@ class MetricsSink {
   virtual void on_eval(const EvalRecord& record) = 0;
   virtual void on_span(const TaskSpan& span) = 0;
   virtual void on_event(const EventRecord& event) = 0;
+  /// The first error there was; cheap.
+  virtual Status error() const { return {}; }
   /// Everything recorded so far is with the system, or the first error there was.
   virtual Status flush() = 0;
 };
@@ -61,6 +64,7 @@ class JsonlSink final : public MetricsSink {
   void on_eval(const EvalRecord& record) override;
   void on_span(const TaskSpan& span) override;
   void on_event(const EventRecord& event) override;
+  Status error() const override { return first_error_; }
   Status flush() override;
 
   /// How long the files are, after what was recorded so far is on the disk to survive a crash: what

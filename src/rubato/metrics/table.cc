@@ -35,9 +35,11 @@ std::vector<std::string> cells_of(const RunSummary& run, const std::string& labe
           percent_or_none(worker_s > 0, run.utilisation)};
 }
 
+constexpr size_t kAlwaysShown = 4;  // method, tokens, loss, perplexity: known or not
+
 /// A single run has nothing to say about sync, and a fleet without waiting nothing about that.
 void drop_empty_columns(Table& table) {
-  for (size_t c = table.columns.size(); c-- > 1;) {
+  for (size_t c = table.columns.size(); c-- > kAlwaysShown;) {
     const bool empty = std::all_of(table.rows.begin(), table.rows.end(),
                                    [&](const auto& row) { return row[c] == "-"; });
     if (!empty) continue;

@@ -13,6 +13,9 @@ namespace {
 constexpr int64_t kParallelParams = int64_t{1} << 22;
 // A hundredth of what the clock holds, three years: sums of times stay in its range.
 constexpr Nanos kLongestTask = std::numeric_limits<Nanos>::max() / 100;
+// What is refused moves neither theta nor the budget, so a door that refuses every norm would keep
+// the run going for ever. Many times the window of its median: what comes later is no better.
+constexpr int64_t kHopelessRefusals = 1000;
 
 template <class E>
 StatusOr<std::remove_cvref_t<decltype(*std::declval<E>().make(std::declval<const Options&>()))>>
@@ -103,6 +106,14 @@ int64_t Simulation::local_steps() const {
   return counts().steps * std::max<int64_t>(static_cast<int64_t>(config_.stands_for.size()), 1);
 }
 
+int64_t Simulation::local_steps_made() const {
+  int64_t steps = 0;
+  for (const Pending& event : queue_) {
+    if (event.kind == Kind::kArrival) steps += flights_.at(event.task).run->steps_done();
+  }
+  return local_steps() + steps * std::max<int64_t>(std::ssize(config_.stands_for), 1);
+}
+
 StatusOr<StopReason> Simulation::run(const SimulationHooks& hooks) {
   const auto stop_asked = [&] { return hooks.stop != nullptr && hooks.stop->load(); };
   if (!started_ && !last_eval_) RUBATO_RETURN_IF_ERROR(evaluate(hooks));
@@ -135,6 +146,7 @@ StatusOr<StopReason> Simulation::run(const SimulationHooks& hooks) {
       coordinator_->step(now_, Start{}, effects);
       RUBATO_RETURN_IF_ERROR(execute(effects, hooks));
     }
+    RUBATO_RETURN_IF_ERROR(sink_.error());
   }
   executors_->pause();
   return StopReason::kFinished;
@@ -211,11 +223,26 @@ Status Simulation::arrive(const Pending& event, const SimulationHooks& hooks) {
           .finite = run.finite()},
       effects);
   RUBATO_RETURN_IF_ERROR(execute(effects, hooks));
+  RUBATO_RETURN_IF_ERROR(check_door(id, effects));
   progress_.counts = coordinator_->counts();
   progress_.virtual_time = now_;
   progress_.last_eval = last_eval_;
   if (hooks.progress) hooks.progress(progress_);
   return absl::OkStatus();
+}
+
+Status Simulation::check_door(WorkerId id, const Effects& effects) {
+  const bool refused = std::ranges::any_of(effects, [](const Effect& effect) {
+    const auto* reject = std::get_if<Reject>(&effect);
+    return reject != nullptr && reject->reason == RejectReason::kNormTooLarge;
+  });
+  refused_norms_ = refused ? refused_norms_ + 1 : 0;
+  if (refused_norms_ < kHopelessRefusals) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      cat("[door] got ", refused_norms_, " pseudo-gradients in a row that it refused, the last of ",
+          "worker ", id, ": ", to_string(RejectReason::kNormTooLarge),
+          "; want one that passes: door.norm_action = clip or off, or a larger "
+          "door.norm_multiple"));
 }
 
 Status Simulation::execute(const Effects& effects, const SimulationHooks& hooks) {

@@ -93,13 +93,17 @@ class Simulation {
 
   /// Runs until the budget is used up or a stop is asked for; call again to go on. A loss or
   /// parameters not finite are Aborted `[train] ..` (is_divergence); a delta that is not finite has
-  /// not touched theta. FailedPrecondition when every worker has left.
+  /// not touched theta. FailedPrecondition when every worker has left, and when the door
+  /// refuses every norm for good. The sink's first error, after the event in which it came up.
   StatusOr<StopReason> run(const SimulationHooks& hooks);
 
   std::span<const float> theta() const { return server_->theta(); }
   const CoordinatorCounts& counts() const { return coordinator_->counts(); }
   /// Local steps processed, as recorded: those of the workers that a step stands for.
   int64_t local_steps() const;
+  /// The same with what tasks have made that are not processed yet; only while no run() is under
+  /// way.
+  int64_t local_steps_made() const;
   Nanos virtual_time() const { return now_; }
   /// Whether anything was dispatched: before, a new start finds everything again.
   bool started() const { return started_; }
@@ -141,6 +145,7 @@ class Simulation {
   Simulation(SimulationConfig config, const Workload& workload, MetricsSink& sink);
   Status process(const Pending& event, const SimulationHooks& hooks);
   Status arrive(const Pending& event, const SimulationHooks& hooks);
+  Status check_door(WorkerId id, const Effects& effects);
   Status wait_for(TaskRun& run, const SimulationHooks& hooks);
   Status execute(const Effects& effects, const SimulationHooks& hooks);
   void apply(const Apply& effect);
@@ -167,6 +172,7 @@ class Simulation {
   std::vector<Idle> idle_;         // by worker
   int64_t next_eval_steps_ = 0;
   bool mark_evaluated_ = false, save_due_ = false;
+  int64_t refused_norms_ = 0;  // arrivals in a row; not saved: a resumed run counts anew
   SimulationProgress progress_;
   std::optional<EvalResult> last_eval_;
   std::unique_ptr<Executors> executors_;  // last: it works on what stands above

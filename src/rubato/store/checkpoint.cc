@@ -239,6 +239,26 @@ Status CheckpointReader::restore(const StateVisit& visit) const {
   return restorer.finish();
 }
 
+Status CheckpointReader::verify() const {
+  for (const std::string_view name : {kModelFile, kStateFile}) {
+    RUBATO_RETURN_IF_ERROR(open_verified(std::string(name)).status());
+  }
+  return absl::OkStatus();
+}
+
+Status with_sound_checkpoint(FileSystem& files, const std::string& run_dir,
+                             const std::string& checkpoint, const Status& status) {
+  if (!absl::IsDataLoss(status)) return status;
+  RUBATO_ASSIGN_OR_RETURN(const std::vector<std::string> paths, list_checkpoints(files, run_dir));
+  for (auto it = std::ranges::find(paths, checkpoint); it != paths.end(); ++it) {
+    const auto reader = open_checkpoint(files, *it);
+    if (!reader.ok() || !reader->verify().ok()) continue;
+    return {status.code(), cat(status.message(), "; ", *it,
+                               " is older and sound: remove what is newer to go on from there")};
+  }
+  return status;
+}
+
 StatusOr<std::vector<std::string>> list_checkpoints(FileSystem& files, const std::string& run_dir) {
   const auto entries = files.list(checkpoints_dir(run_dir));
   if (absl::IsNotFound(entries.status())) return std::vector<std::string>();

@@ -42,6 +42,8 @@ class CheckpointReader {
   /// FailedPrecondition when the file has other parts or sizes than the visit: the state may be
   /// half overwritten then and must not be used.
   Status restore(const StateVisit& visit) const;
+  /// DataLoss names the first file that is not as it was written.
+  Status verify() const;
 
  private:
   friend StatusOr<CheckpointReader> open_checkpoint(FileSystem& files,
@@ -64,6 +66,11 @@ StatusOr<CheckpointReader> open_checkpoint(FileSystem& files, const std::string&
 /// right sizes. One of an unknown format version is listed, so that opening it says so. Empty when
 /// there are none.
 StatusOr<std::vector<std::string>> list_checkpoints(FileSystem& files, const std::string& run_dir);
+
+/// A DataLoss of reading `checkpoint` with the newest older one of the run whose files are all as
+/// they were written, if there is one; any other status as it is.
+Status with_sound_checkpoint(FileSystem& files, const std::string& run_dir,
+                             const std::string& checkpoint, const Status& status);
 
 /// Removes the checkpoint of that step: its name first, so that no half of it is ever seen.
 Status delete_checkpoint(FileSystem& files, const std::string& run_dir, int64_t step);

@@ -44,6 +44,12 @@ std::string base_name(std::string_view path) {
   return std::filesystem::path(path).filename().string();
 }
 
+Status locked_error(std::string_view path) {
+  return absl::FailedPreconditionError(cat("[file] ", path,
+                                           ": got a directory that another process works in, want "
+                                           "it alone; wait for its end or name another one"));
+}
+
 Status file_error(std::string_view path, int error_number, std::string_view want) {
   if (error_number == ENOSPC || error_number == EDQUOT) {
     return absl::ResourceExhaustedError(cat("[file] ", path, ": the disk is full; want ", want,

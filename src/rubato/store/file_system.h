@@ -37,6 +37,10 @@ struct FileView {
   std::shared_ptr<const void> owner;
 };
 
+/// A directory that nobody else can lock as long as a copy of this lives; the system gives it up
+/// when the process ends, however that happens.
+using DirectoryLock = std::shared_ptr<const void>;
+
 struct DirectoryEntry {
   std::string name;  // last part of the path
   bool is_directory = false;
@@ -71,6 +75,9 @@ class FileSystem {
   /// A directory with all that is in it, or a file. OK when it is not there.
   virtual Status remove_tree(const std::string& path) = 0;
   virtual Status sync_directory(const std::string& path) = 0;
+  /// FailedPrecondition when it is locked already, in this process or another. A convention among
+  /// those who call it: nothing else is refused.
+  virtual StatusOr<DirectoryLock> lock_directory(const std::string& path) = 0;
   /// [bytes] that can still be written where `path` is; of its nearest parent that exists.
   virtual StatusOr<int64_t> available_bytes(const std::string& path) = 0;
 
@@ -86,6 +93,9 @@ std::string join_path(std::string_view directory, std::string_view name);
 std::string parent_path(std::string_view path);
 /// The last part of a path.
 std::string base_name(std::string_view path);
+
+/// What lock_directory says about a directory that somebody else has locked.
+Status locked_error(std::string_view path);
 
 /// The error of a system call; `want` says what was tried: "a file to read". A full disk is
 /// ResourceExhausted and says so.

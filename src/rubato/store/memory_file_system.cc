@@ -30,6 +30,7 @@ struct MemoryFileSystem::Node {
   bool is_directory = false;
   std::string bytes, synced_bytes;
   std::map<std::string, NodePtr> entries, synced_entries;
+  std::weak_ptr<const void> lock;
 };
 
 class MemoryFileSystem::File final : public WritableFile {
@@ -235,6 +236,17 @@ Status MemoryFileSystem::sync_directory(const std::string& path) {
   return absl::OkStatus();
 }
 
+StatusOr<DirectoryLock> MemoryFileSystem::lock_directory(const std::string& path) {
+  if (cut_) return power_error(path);
+  const NodePtr node = find(path);
+  if (node == nullptr) return file_error(path, ENOENT, "a directory to lock");
+  if (!node->is_directory) return file_error(path, ENOTDIR, "a directory to lock");
+  if (!node->lock.expired()) return locked_error(path);
+  auto lock = std::make_shared<const bool>(true);
+  node->lock = lock;
+  return lock;
+}
+
 StatusOr<int64_t> MemoryFileSystem::available_bytes(const std::string& path) {
   if (cut_) return power_error(path);
   return available_;
@@ -250,6 +262,7 @@ void MemoryFileSystem::crash(Node& node, CrashKeeps keeps) {
   }
   node.synced_entries = node.entries;
   node.synced_bytes = bytes;
+  node.lock.reset();  // whoever held it is gone
   for (const auto& [name, entry] : node.entries) crash(*entry, keeps);
 }
 

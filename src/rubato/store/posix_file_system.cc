@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -206,6 +207,15 @@ Status PosixFileSystem::sync_directory(const std::string& path) {
   // Some file systems cannot sync directories and say so; they promise what they can without it.
   if (errno == EINVAL || errno == ENOTSUP) return absl::OkStatus();
   return file_error(path, errno, "to sync the directory");
+}
+
+StatusOr<DirectoryLock> PosixFileSystem::lock_directory(const std::string& path) {
+  auto descriptor = std::make_shared<Descriptor>(open_descriptor(path, O_RDONLY | O_DIRECTORY));
+  if (!descriptor->valid()) return file_error(path, errno, "a directory to lock");
+  if (::flock(descriptor->get(), LOCK_EX | LOCK_NB) == 0) return descriptor;
+  if (errno == EWOULDBLOCK) return locked_error(path);
+  // File systems over a network may lock no directory; a run there must do without.
+  return descriptor;
 }
 
 StatusOr<int64_t> PosixFileSystem::available_bytes(const std::string& path) {

@@ -23,6 +23,7 @@ class PosixFileSystem final : public FileSystem {
   Status remove_file(const std::string& path) override;
   Status remove_tree(const std::string& path) override;
   Status sync_directory(const std::string& path) override;
+  StatusOr<DirectoryLock> lock_directory(const std::string& path) override;
   StatusOr<int64_t> available_bytes(const std::string& path) override;
 };
 

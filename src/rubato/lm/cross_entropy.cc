@@ -10,9 +10,6 @@
 namespace rubato {
 namespace {
 
-// A tile of 512 columns and 256 rows is half a MiB: it stays in the second-level cache between the
-// GEMM that writes it and the pass that takes its exponentials.
-constexpr int64_t kTileColumns = 512;
 // Logits held at a time: 8 Mi floats, or one row of tiles if that is more.
 constexpr int64_t kChunkFloats = int64_t{8} << 20;
 // Against cache-set conflicts of power-of-two strides.
@@ -47,22 +44,22 @@ CrossEntropy::Tile CrossEntropy::tile(int64_t index) const {
           .count = std::min(kTileColumns, vocab_ - begin)};
 }
 
-double CrossEntropy::loss(int64_t rows, const float* x, const float* weight,
+double CrossEntropy::loss(int64_t rows, const float* x, const ForwardWeights& weights,
                           const int32_t* targets) {
   double total = 0;
   for (int64_t r = 0; r < rows; r += chunk_rows_) {
-    total += forward_chunk(std::min(chunk_rows_, rows - r), x + r * width_, weight, targets + r);
+    total += forward_chunk(std::min(chunk_rows_, rows - r), x + r * width_, weights, targets + r);
   }
   return total;
 }
 
-double CrossEntropy::loss_and_gradient(int64_t rows, const float* x, const float* weight,
-                                       const int32_t* targets, float scale, bool first, float* dx,
-                                       float* dweight) {
+double CrossEntropy::loss_and_gradient(int64_t rows, const float* x, const ForwardWeights& weights,
+                                       const float* weight, const int32_t* targets, float scale,
+                                       bool first, float* dx, float* dweight) {
   double total = 0;
   for (int64_t r = 0; r < rows; r += chunk_rows_) {
     const int64_t count = std::min(chunk_rows_, rows - r);
-    total += forward_chunk(count, x + r * width_, weight, targets + r);
+    total += forward_chunk(count, x + r * width_, weights, targets + r);
     backward_chunk(count, x + r * width_, weight, targets + r, scale, first && r == 0,
                    dx + r * width_, dweight);
   }
@@ -79,13 +76,13 @@ void CrossEntropy::scale_earlier_tiles(int64_t row, int64_t tiles, float factor)
   }
 }
 
-double CrossEntropy::forward_chunk(int64_t rows, const float* x, const float* weight,
+double CrossEntropy::forward_chunk(int64_t rows, const float* x, const ForwardWeights& weights,
                                    const int32_t* targets) {
   std::fill_n(shift_, rows, -std::numeric_limits<float>::infinity());
   std::fill_n(row_sum_, rows, 0.0);
   for (int64_t index = 0; index < tiles_; ++index) {
     const Tile t = tile(index);
-    gemm_nt(rows, t.count, width_, x, width_, weight + t.begin * width_, width_, 0.0f, t.values,
+    gemm_nn(rows, t.count, width_, x, width_, weights.head(t.begin), t.count, 0.0f, t.values,
             tile_stride_);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t column = targets[r] - t.begin;

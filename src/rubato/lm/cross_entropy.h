@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "rubato/lm/arena.h"
+#include "rubato/lm/forward_weights.h"
 
 namespace rubato {
 
@@ -20,13 +21,13 @@ class CrossEntropy {
   /// For up to `rows` rows; takes its tiles from `carver`: one when only the loss is wanted.
   CrossEntropy(int64_t rows, int64_t width, int64_t vocab, bool backward, Carver& carver);
 
-  /// Sum of the losses [nats] of rows x (rows, D) with head weight (V, D).
-  double loss(int64_t rows, const float* x, const float* weight, const int32_t* targets);
-  /// The same, and the gradient of `scale` * loss: written to dx (rows, D), added to dweight
-  /// (V, D), which is overwritten instead when `first`.
-  double loss_and_gradient(int64_t rows, const float* x, const float* weight,
-                           const int32_t* targets, float scale, bool first, float* dx,
-                           float* dweight);
+  /// Sum of the losses [nats] of rows x (rows, D).
+  double loss(int64_t rows, const float* x, const ForwardWeights& weights, const int32_t* targets);
+  /// The same, and the gradient of `scale` * loss, with the head (V, D) as the parameters have it:
+  /// written to dx (rows, D), added to dweight (V, D), which is overwritten instead when `first`.
+  double loss_and_gradient(int64_t rows, const float* x, const ForwardWeights& weights,
+                           const float* weight, const int32_t* targets, float scale, bool first,
+                           float* dx, float* dweight);
 
  private:
   struct Tile {
@@ -36,7 +37,8 @@ class CrossEntropy {
   };
   Tile tile(int64_t index) const;
   void scale_earlier_tiles(int64_t row, int64_t tiles, float factor);
-  double forward_chunk(int64_t rows, const float* x, const float* weight, const int32_t* targets);
+  double forward_chunk(int64_t rows, const float* x, const ForwardWeights& weights,
+                       const int32_t* targets);
   void backward_chunk(int64_t rows, const float* x, const float* weight, const int32_t* targets,
                       float scale, bool first, float* dx, float* dweight);
 

@@ -8,10 +8,12 @@
 
 namespace rubato {
 
-Decoder::Decoder(const ModelConfig& config, const ModelOffsets& offsets, int64_t positions,
-                 int64_t sequences, Keeps keeps, Carver& carver)
+Decoder::Decoder(const ModelConfig& config, const ModelOffsets& offsets,
+                 const ForwardWeights& weights, int64_t positions, int64_t sequences, Keeps keeps,
+                 Carver& carver)
     : config_(config),
       offsets_(&offsets),
+      weights_(&weights),
       positions_(positions),
       max_rows_(sequences * positions),
       q_width_(config.heads * config.head_dim),
@@ -77,7 +79,7 @@ int64_t Decoder::load(std::span<const int32_t> tokens) {
 double Decoder::loss(const float* params, std::span<const int32_t> tokens) {
   const int64_t rows = load(tokens);
   forward(params, rows);
-  return cross_entropy_.loss(rows, normed_, params + offsets_->head, targets_);
+  return cross_entropy_.loss(rows, normed_, *weights_, targets_);
 }
 
 void Decoder::logits(const float* params, std::span<const int32_t> tokens, float* out) {
@@ -101,8 +103,8 @@ double Decoder::loss_and_gradient(const float* params, std::span<const int32_t> 
   }
   forward(params, rows);
   const double loss =
-      cross_entropy_.loss_and_gradient(rows, normed_, params + offsets_->head, targets_, scale,
-                                       first, dnormed_, gradient + offsets_->head);
+      cross_entropy_.loss_and_gradient(rows, normed_, *weights_, params + offsets_->head, targets_,
+                                       scale, first, dnormed_, gradient + offsets_->head);
   clock_.lap(StepPart::kHead);
   std::fill_n(dx_, rows * d, 0.0f);
   kernels::rms_norm_backward(rows, d, dnormed_, x_, params + offsets_->final_norm, rms_, dx_,
@@ -110,9 +112,8 @@ double Decoder::loss_and_gradient(const float* params, std::span<const int32_t> 
   clock_.lap(StepPart::kNorms);
   for (int64_t i = config_.layers - 1; i >= 0; --i) {
     // Those of the last layer are still there.
-    if (keeps_ == Keeps::kInputs && i + 1 < config_.layers)
-      make_activations(params, offsets_->layers[i], rows, layers_[i]);
-    backward_layer(params, offsets_->layers[i], rows, layers_[i], first, gradient);
+    if (keeps_ == Keeps::kInputs && i + 1 < config_.layers) make_activations(params, i, rows);
+    backward_layer(params, i, rows, first, gradient);
   }
   kernels::scatter_add_rows(rows, d, 1.0f, dx_, inputs_, gradient + offsets_->embedding);
   clock_.lap(StepPart::kEmbedding);
@@ -126,49 +127,52 @@ void Decoder::forward(const float* params, int64_t rows) {
   clock_.lap(StepPart::kEmbedding);
   for (int64_t i = 0; i < config_.layers; ++i) {
     float* next = i + 1 < config_.layers ? layers_[i + 1].x : x_;
-    make_activations(params, offsets_->layers[i], rows, layers_[i]);
-    leave_layer(params, offsets_->layers[i], rows, layers_[i], next);
+    make_activations(params, i, rows);
+    leave_layer(i, rows, next);
   }
   kernels::rms_norm_forward(rows, d, static_cast<float>(config_.norm_eps), x_,
                             params + offsets_->final_norm, normed_, rms_);
   clock_.lap(StepPart::kNorms);
 }
 
-void Decoder::make_activations(const float* params, const LayerOffsets& at, int64_t rows,
-                               const LayerCache& cache) {
+void Decoder::make_activations(const float* params, int64_t layer, int64_t rows) {
+  const LayerOffsets& at = offsets_->layers[layer];
+  const ForwardWeights::Layer& weights = weights_->layer(layer);
+  const LayerCache& cache = layers_[layer];
   const int64_t d = config_.width, f = config_.ffn;
   const float eps = static_cast<float>(config_.norm_eps);
   const size_t stream_bytes = static_cast<size_t>(rows * d) * sizeof(float);
   kernels::rms_norm_forward(rows, d, eps, cache.x, params + at.attention_norm, cache.normed,
                             cache.rms);
   clock_.lap(StepPart::kNorms);
-  gemm_nt(rows, row_width_, d, cache.normed, d, params + at.qkv, d, 0.0f, qkv_, row_width_);
+  gemm_nn(rows, row_width_, d, cache.normed, d, weights.qkv, row_width_, 0.0f, qkv_, row_width_);
   clock_.lap(StepPart::kProjections);
   attention_.forward(rows / positions_, qkv_, cache.attention, cache.mixed);
   clock_.lap(StepPart::kAttention);
   std::memcpy(cache.x_mid, cache.x, stream_bytes);
-  gemm_nt(rows, d, q_width_, cache.mixed, q_width_, params + at.out, q_width_, 1.0f, cache.x_mid,
-          d);
+  gemm_nn(rows, d, q_width_, cache.mixed, q_width_, weights.out, d, 1.0f, cache.x_mid, d);
   clock_.lap(StepPart::kProjections);
   kernels::rms_norm_forward(rows, d, eps, cache.x_mid, params + at.ffn_norm, cache.normed_mid,
                             cache.rms_mid);
   clock_.lap(StepPart::kNorms);
-  gemm_nt(rows, 2 * f, d, cache.normed_mid, d, params + at.gate_up, d, 0.0f, cache.gate_up, 2 * f);
+  gemm_nn(rows, 2 * f, d, cache.normed_mid, d, weights.gate_up, 2 * f, 0.0f, cache.gate_up, 2 * f);
   clock_.lap(StepPart::kProjections);
   kernels::swiglu_forward(rows, f, cache.gate_up, cache.active);
   clock_.lap(StepPart::kSwiglu);
 }
 
-void Decoder::leave_layer(const float* params, const LayerOffsets& at, int64_t rows,
-                          const LayerCache& cache, float* next) {
+void Decoder::leave_layer(int64_t layer, int64_t rows, float* next) {
+  const LayerCache& cache = layers_[layer];
   const int64_t d = config_.width, f = config_.ffn;
   std::memcpy(next, cache.x_mid, static_cast<size_t>(rows * d) * sizeof(float));
-  gemm_nt(rows, d, f, cache.active, f, params + at.down, f, 1.0f, next, d);
+  gemm_nn(rows, d, f, cache.active, f, weights_->layer(layer).down, d, 1.0f, next, d);
   clock_.lap(StepPart::kProjections);
 }
 
-void Decoder::backward_layer(const float* params, const LayerOffsets& at, int64_t rows,
-                             const LayerCache& cache, bool first, float* gradient) {
+void Decoder::backward_layer(const float* params, int64_t layer, int64_t rows, bool first,
+                             float* gradient) {
+  const LayerOffsets& at = offsets_->layers[layer];
+  const LayerCache& cache = layers_[layer];
   const int64_t d = config_.width, f = config_.ffn;
   const float keep = first ? 0.0f : 1.0f;
   gemm_tn(d, f, rows, dx_, d, cache.active, f, keep, gradient + at.down, f);

@@ -12,6 +12,7 @@
 #include "rubato/lm/arena.h"
 #include "rubato/lm/attention_layer.h"
 #include "rubato/lm/cross_entropy.h"
+#include "rubato/lm/forward_weights.h"
 #include "rubato/lm/model_config.h"
 #include "rubato/lm/model_offsets.h"
 #include "rubato/lm/step_profile.h"
@@ -25,10 +26,11 @@ class Decoder {
   /// not kept.
   enum class Keeps { kNothing, kInputs, kActivations };
 
-  /// For microbatches of up to `sequences` sequences of `positions` tokens. `offsets` outlives the
-  /// decoder. init() before use.
-  Decoder(const ModelConfig& config, const ModelOffsets& offsets, int64_t positions,
-          int64_t sequences, Keeps keeps, Carver& carver);
+  /// For microbatches of up to `sequences` sequences of `positions` tokens. `offsets` and
+  /// `weights` outlive the decoder; `weights` are made from the parameters before every call.
+  /// init() before use.
+  Decoder(const ModelConfig& config, const ModelOffsets& offsets, const ForwardWeights& weights,
+          int64_t positions, int64_t sequences, Keeps keeps, Carver& carver);
   void init();
   /// Starts a new count; nullptr stops counting.
   void measure_parts(ReadClock clock) { clock_ = PartClock(clock); }
@@ -61,15 +63,14 @@ class Decoder {
   float* take_input(Carver& carver) const;
   int64_t load(std::span<const int32_t> tokens);
   void forward(const float* params, int64_t rows);
-  void make_activations(const float* params, const LayerOffsets& at, int64_t rows,
-                        const LayerCache& cache);
-  void leave_layer(const float* params, const LayerOffsets& at, int64_t rows,
-                   const LayerCache& cache, float* next);
-  void backward_layer(const float* params, const LayerOffsets& at, int64_t rows,
-                      const LayerCache& cache, bool first, float* gradient);
+  void make_activations(const float* params, int64_t layer, int64_t rows);
+  void leave_layer(int64_t layer, int64_t rows, float* next);
+  void backward_layer(const float* params, int64_t layer, int64_t rows, bool first,
+                      float* gradient);
 
   ModelConfig config_;
   const ModelOffsets* offsets_;
+  const ForwardWeights* weights_;
   int64_t positions_, max_rows_;
   int64_t q_width_, row_width_;  // H*E, C
   Keeps keeps_;

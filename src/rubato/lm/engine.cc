@@ -15,7 +15,7 @@ namespace {
 // Rows that go through the model together. More rows read and write the lane's gradient less often,
 // which pays (3 to 5 % from 256 to 512 rows) as long as a row is narrow; wide rows fill the caches
 // and the memory sooner.
-int64_t microbatch_rows(const ModelConfig& model) { return model.width <= 512 ? 512 : 256; }
+int64_t microbatch_rows(const ModelConfig& model) { return model.width <= 5120 ? 512 : 256; }
 
 int64_t pieces(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
 
@@ -48,11 +48,13 @@ Engine::Engine(const EngineOptions& options)
 }
 
 void Engine::carve(Carver& carver) {
+  weights_.emplace(options_.model, offsets_, carver);
   decoders_.clear();
   lane_gradients_.clear();
   workspaces_.clear();
   for (int i = 0; i < options_.threads; ++i) {
-    decoders_.emplace_back(options_.model, offsets_, options_.sequence_length, microbatch_,
+    decoders_.emplace_back(options_.model, offsets_, *weights_, options_.sequence_length,
+                           microbatch_,
                            !options_.backward   ? Decoder::Keeps::kNothing
                            : options_.recompute ? Decoder::Keeps::kInputs
                                                 : Decoder::Keeps::kActivations,
@@ -117,11 +119,21 @@ int64_t Engine::sequences_in(std::span<const int32_t> tokens) const {
   return size / row;
 }
 
+void Engine::make_forward_weights(const float* params, int members) {
+  std::atomic<int64_t> next{0};
+  team_->run(members, [&](int member) {
+    clocks_[member].begin();
+    for (int64_t i = next++; i < weights_->num_pieces(); i = next++) weights_->make(params, i);
+    clocks_[member].lap(StepPart::kWeights);
+  });
+}
+
 void Engine::add_losses(std::span<const float> params, std::span<const int32_t> tokens, int threads,
                         double& sum) {
   RUBATO_CHECK(static_cast<int64_t>(params.size()) == layout_.size());
   const int64_t sequences = sequences_in(tokens), row = options_.sequence_length + 1;
   const int64_t count = pieces(sequences, microbatch_);
+  make_forward_weights(params.data(), threads);
   std::atomic<int64_t> next{0};
   team_->run(static_cast<int>(std::min<int64_t>(threads, count)), [&](int member) {
     for (int64_t i = next++; i < count; i = next++) {
@@ -169,6 +181,7 @@ StepResult Engine::loss_and_gradient(std::span<const float> params, std::span<co
   RUBATO_CHECK(static_cast<int64_t>(params.size()) == layout_.size());
   const int64_t sequences = sequences_in(tokens);
   const int members = std::min(threads, team_->size());
+  make_forward_weights(params.data(), members);
   std::atomic<int> next{0};
   team_->run(std::min(members, options_.lanes), [&](int member) {
     for (int lane = next++; lane < options_.lanes; lane = next++)
@@ -223,6 +236,7 @@ void Engine::logits(std::span<const float> params, std::span<const int32_t> toke
   RUBATO_CHECK(static_cast<int64_t>(params.size()) == layout_.size() &&
                rows <= microbatch_ * options_.sequence_length &&
                static_cast<int64_t>(out.size()) == rows * options_.model.vocab);
+  make_forward_weights(params.data(), 1);
   team_->run(1, [&](int) { decoders_[0].logits(params.data(), tokens, out.data()); });
 }
 

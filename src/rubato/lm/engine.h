@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -78,6 +79,7 @@ class Engine {
   int64_t sequences_in(std::span<const int32_t> tokens) const;
   void run_lane(int lane, Decoder& decoder, const float* params, std::span<const int32_t> tokens,
                 int64_t sequences);
+  void make_forward_weights(const float* params, int members);
   void add_lanes(int64_t begin_block, int64_t end_block);
 
   EngineOptions options_;
@@ -87,6 +89,7 @@ class Engine {
   int64_t blocks_;                   // of the flat buffer
   std::vector<UpdatePiece> pieces_;  // of the optimizer
   Arena arena_;
+  std::optional<ForwardWeights> weights_;
   std::vector<Decoder> decoders_;           // one a thread
   std::vector<float*> lane_gradients_;      // each [P]; the first ends up with the sum
   double* lane_losses_ = nullptr;           // [lanes]

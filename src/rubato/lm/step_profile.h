@@ -9,6 +9,7 @@
 namespace rubato {
 
 enum class StepPart {
+  kWeights,      // transposing them for the forward pass
   kEmbedding,    // gathering rows, scattering their gradients
   kNorms,        // RMSNorm
   kProjections,  // the layers' matrix products
@@ -19,8 +20,9 @@ enum class StepPart {
   kOptimizer,  // clipping and the update
 };
 
-inline constexpr std::array<std::string_view, 8> kStepPartNames = {
-    "embedding", "norms", "projections", "attention", "swiglu", "head", "lanes", "optimizer"};
+inline constexpr std::array<std::string_view, 9> kStepPartNames = {
+    "weights", "embedding", "norms", "projections", "attention",
+    "swiglu",  "head",      "lanes", "optimizer"};
 
 /// [ns] of all threads together, by StepPart.
 using PartTimes = std::array<int64_t, kStepPartNames.size()>;

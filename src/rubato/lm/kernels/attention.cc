@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "rubato/lm/kernels/streams.h"
 #include "rubato/lm/kernels/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -104,17 +105,6 @@ void dot_rows_impl(HeadShape shape, int64_t heads, const float* x, const float* 
   }
   for (int64_t h = 0; h < heads; ++h)
     std::fill(dots + h * padded + shape.positions, dots + (h + 1) * padded, 0.0f);
-}
-
-// Square blocks of 16: both sides stay within a few cache lines.
-void transpose_packed_impl(HeadShape shape, const float* packed, float* transposed) {
-  const int64_t dim = shape.padded_dim(), stride = shape.transposed_stride();
-  for (int64_t t = 0; t < shape.padded_positions(); t += 16) {
-    for (int64_t e = 0; e < dim; ++e) {
-#pragma GCC unroll 16
-      for (int64_t i = 0; i < 16; ++i) transposed[e * stride + t + i] = packed[(t + i) * dim + e];
-    }
-  }
 }
 
 // x[0, cols) = exp(x - shift) for the first `valid` columns, 0 behind them; returns the sum.
@@ -226,7 +216,6 @@ HWY_EXPORT(unpack_rotated_impl);
 HWY_EXPORT(pack_rows_impl);
 HWY_EXPORT(unpack_rows_impl);
 HWY_EXPORT(dot_rows_impl);
-HWY_EXPORT(transpose_packed_impl);
 HWY_EXPORT(attention_forward_impl);
 HWY_EXPORT(attention_backward_impl);
 
@@ -254,7 +243,8 @@ void dot_rows(HeadShape shape, int64_t heads, const float* x, const float* y, in
 }
 
 void transpose_packed(HeadShape shape, const float* packed, float* transposed) {
-  HWY_DYNAMIC_DISPATCH(transpose_packed_impl)(shape, packed, transposed);
+  transpose(shape.padded_positions(), shape.padded_dim(), packed, shape.padded_dim(), transposed,
+            shape.transposed_stride());
 }
 
 int64_t attention_forward_scratch(HeadShape shape) {

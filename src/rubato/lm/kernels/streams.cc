@@ -31,6 +31,53 @@ double sum_of_squares_impl(int64_t n, const float* x) {
   return total;
 }
 
+#if HWY_TARGET != HWY_SCALAR
+using Four = hn::CappedTag<float, 4>;
+
+// A square of four, in registers.
+HWY_INLINE void transpose_four(const float* HWY_RESTRICT from, int64_t from_stride,
+                               float* HWY_RESTRICT to, int64_t to_stride) {
+  const Four d;
+  const hn::Repartition<double, Four> pairs;
+  const auto a = hn::LoadU(d, from), b = hn::LoadU(d, from + from_stride);
+  const auto c = hn::LoadU(d, from + 2 * from_stride), e = hn::LoadU(d, from + 3 * from_stride);
+  const auto ab_low = hn::BitCast(pairs, hn::InterleaveLower(d, a, b));
+  const auto ab_high = hn::BitCast(pairs, hn::InterleaveUpper(d, a, b));
+  const auto ce_low = hn::BitCast(pairs, hn::InterleaveLower(d, c, e));
+  const auto ce_high = hn::BitCast(pairs, hn::InterleaveUpper(d, c, e));
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, ab_low, ce_low)), d, to);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, ab_low, ce_low)), d, to + to_stride);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, ab_high, ce_high)), d, to + 2 * to_stride);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, ab_high, ce_high)), d, to + 3 * to_stride);
+}
+
+#endif
+
+// Sixteen rows at a time, so that whole cache lines are written.
+void transpose_impl(int64_t rows, int64_t cols, const float* from, int64_t from_stride, float* to,
+                    int64_t to_stride) {
+  constexpr int64_t kRows = 16;
+  int64_t r = 0;
+  for (; r + kRows <= rows; r += kRows) {
+    int64_t c = 0;
+#if HWY_TARGET != HWY_SCALAR
+    for (; c + 4 <= cols; c += 4) {
+      for (int64_t i = 0; i < kRows; i += 4) {
+        transpose_four(from + (r + i) * from_stride + c, from_stride, to + c * to_stride + r + i,
+                       to_stride);
+      }
+    }
+#endif
+    for (; c < cols; ++c) {
+      for (int64_t i = 0; i < kRows; ++i)
+        to[c * to_stride + r + i] = from[(r + i) * from_stride + c];
+    }
+  }
+  for (; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; ++c) to[c * to_stride + r] = from[r * from_stride + c];
+  }
+}
+
 }  // namespace rubato::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -39,11 +86,17 @@ namespace rubato::kernels {
 
 HWY_EXPORT(add_to_impl);
 HWY_EXPORT(sum_of_squares_impl);
+HWY_EXPORT(transpose_impl);
 
 void add_to(int64_t n, const float* x, float* y) { HWY_DYNAMIC_DISPATCH(add_to_impl)(n, x, y); }
 
 double sum_of_squares(int64_t n, const float* x) {
   return HWY_DYNAMIC_DISPATCH(sum_of_squares_impl)(n, x);
+}
+
+void transpose(int64_t rows, int64_t cols, const float* from, int64_t from_stride, float* to,
+               int64_t to_stride) {
+  HWY_DYNAMIC_DISPATCH(transpose_impl)(rows, cols, from, from_stride, to, to_stride);
 }
 
 }  // namespace rubato::kernels

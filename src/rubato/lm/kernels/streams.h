@@ -1,5 +1,5 @@
-// Kernels over the flat buffers of a step: adding lanes and their squares. A block is what one call
-// gets; the engine fixes the blocks and the order in which their results are added.
+// Kernels over the flat buffers of a step: adding lanes and their squares, transposing. A block is
+// what one call gets; the engine fixes the blocks and the order in which their results are added.
 #pragma once
 
 #include <cstdint>
@@ -10,5 +10,9 @@ namespace rubato::kernels {
 void add_to(int64_t n, const float* x, float* y);
 /// sum x^2 in double, in fixed order.
 double sum_of_squares(int64_t n, const float* x);
+
+/// to (cols, rows) = from (rows, cols) transposed; both with row strides.
+void transpose(int64_t rows, int64_t cols, const float* from, int64_t from_stride, float* to,
+               int64_t to_stride);
 
 }  // namespace rubato::kernels

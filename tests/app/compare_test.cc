@@ -124,8 +124,9 @@ TEST(Compare, ARunThatDivergesIsARowAndTheOthersGoOn) {
     EXPECT_EQ(rows[2]["failure"], "");
     EXPECT_FALSE(rows[2]["val_loss_nats"].is_null());
     EXPECT_TRUE(rows[2]["time_to_sync_loss_s"].is_null());
-    ASSERT_EQ(result->notes.size(), 1u);
-    EXPECT_THAT(result->notes[0], HasSubstr("sync-diloco diverged: [train] got a"));
+    ASSERT_EQ(result->notes.size(), 2u);
+    EXPECT_THAT(result->notes[0], HasSubstr("go on to 1.15 x the budget"));
+    EXPECT_THAT(result->notes[1], HasSubstr("sync-diloco diverged: [train] got a"));
     EXPECT_TRUE(files.exists("c/sync-diloco/summary.json"));
     if (!resume) first = rows.dump();
     EXPECT_EQ(rows.dump(), first);
@@ -193,7 +194,7 @@ TEST(Compare, AnOverlayThatMakesAnotherPretrainingIsNoted) {
   const auto result =
       compare_methods(*base, {{"sync-diloco", "k-batch", "dn"}, {1}}, environment(), silent);
   ASSERT_TRUE(result.ok()) << result.status();
-  ASSERT_EQ(result->notes.size(), 1u);
+  ASSERT_EQ(result->notes.size(), 2u);
   EXPECT_THAT(result->notes[0], HasSubstr("dn starts from a pretraining of its own"));
 }
 

@@ -186,7 +186,7 @@ TEST_F(ProcessTest, DivergenceEndsTrainingWithAnErrorAndAComparisonWithARow) {
   args.insert(args.end(), {"--methods", "sync-diloco,dn"});
   EXPECT_EQ(Process(args, log).wait(), 0) << contents(log);
   EXPECT_THAT(contents(log), HasSubstr("note: sync-diloco diverged: "));
-  EXPECT_THAT(contents(log), HasSubstr("next:   rubato report "));
+  EXPECT_THAT(contents(log), HasSubstr("\nreport: "));
   EXPECT_THAT(contents(directory_ + "/both/comparison.json"),
               HasSubstr("\"failure\": \"diverged\""));
   EXPECT_TRUE(std::filesystem::exists(directory_ + "/both/report.html"));

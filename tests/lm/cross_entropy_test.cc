@@ -46,15 +46,32 @@ TEST(CrossEntropy, AShiftThatRisesBetweenTilesKeepsTheGradient) {
   const std::vector<float> weight = weights(), x = inputs();
   const std::vector<int32_t> targets = {5, 1100, 700, 1};
   constexpr float kScale = 0.25f;
+  // A model around the head: tied, so that the head is the first tensor of its parameters.
+  const ModelConfig model = {.layers = 1,
+                             .width = kWidth,
+                             .heads = 1,
+                             .kv_heads = 1,
+                             .head_dim = 2,
+                             .ffn = 1,
+                             .vocab = kVocab};
+  const Layout layout = model_layout(model);
+  const ModelOffsets offsets(model, layout);
+  ASSERT_EQ(offsets.head, 0);
+  std::vector<float> params = weight;
+  params.resize(static_cast<size_t>(layout.size()));
   Carver measure(nullptr);
+  ForwardWeights(model, offsets, measure);
   CrossEntropy(kRows, kWidth, kVocab, true, measure);
   Arena arena = Arena::allocate(measure.used()).value();
   Carver carver(arena.data());
+  const ForwardWeights transposed(model, offsets, carver);
+  for (int64_t i = 0; i < transposed.num_pieces(); ++i) transposed.make(params.data(), i);
   CrossEntropy head(kRows, kWidth, kVocab, true, carver);
   std::vector<float> dx(kRows * kWidth, -1.0f), dweight(kVocab * kWidth, -1.0f);
-  const double loss = head.loss_and_gradient(kRows, x.data(), weight.data(), targets.data(), kScale,
-                                             true, dx.data(), dweight.data());
-  EXPECT_EQ(head.loss(kRows, x.data(), weight.data(), targets.data()), loss);
+  const double loss =
+      head.loss_and_gradient(kRows, x.data(), transposed, weight.data(), targets.data(), kScale,
+                             true, dx.data(), dweight.data());
+  EXPECT_EQ(head.loss(kRows, x.data(), transposed, targets.data()), loss);
 
   double want_loss = 0;
   std::vector<double> want_dx(kRows * kWidth), want_dweight(kVocab * kWidth);

@@ -172,6 +172,19 @@ TEST_P(KernelRows, GatherScatterScaleAndSums) {
   EXPECT_EQ(out[width + 3], -table[3] + values[width + 3]);
 }
 
+TEST_P(KernelRows, TransposesAndTouchesNothingElse) {
+  for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{1, 1}, {16, 4}, {19, 7}, {50, 33}}) {
+    const int64_t from_stride = cols + 3, to_stride = rows + 5;
+    const auto from = normals(rows * from_stride, 1);
+    std::vector<float> to(cols * to_stride, -7.0f);
+    transpose(rows, cols, from.data(), from_stride, to.data(), to_stride);
+    for (int64_t c = 0; c < cols; ++c) {
+      for (int64_t r = 0; r < to_stride; ++r)
+        EXPECT_EQ(to[c * to_stride + r], r < rows ? from[r * from_stride + c] : -7.0f);
+    }
+  }
+}
+
 TEST_P(KernelRows, MatrixTimesVectorWhateverTheSplit) {
   for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{1, 1}, {5, 7}, {9, 16}, {13, 50}}) {
     const auto matrix = normals(rows * cols, 1), x = normals(cols, 2), before = normals(rows, 3);

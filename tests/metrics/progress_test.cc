@@ -28,16 +28,17 @@ ProgressSnapshot sample() {
 }
 
 TEST(ProgressLine, SaysEverythingInOneLine) {
-  EXPECT_EQ(progress_line(sample()),
-            "dn-dylu 1,234/8,000 15% loss 3.412 1.930 bpb lr 3.8e-4 41.2k tok/s 68% peak stale 2.9 "
-            "ETA 3:05");
+  EXPECT_EQ(
+      progress_line(sample()),
+      "dn-dylu 1,234/8,000 15% loss 3.412 val 1.930 bpb lr 3.8e-4 41.2k tok/s 68% peak stale 2.9 "
+      "ETA 3:05");
   ProgressSnapshot longer = sample();
   longer.method = "async-nesterov";
   longer.steps_done = 12'345;
   longer.steps_total = 64'000;
   EXPECT_EQ(progress_line(longer),
-            "async-nesterov 12,345/64,000 loss 3.412 1.930 bpb lr 3.8e-4 41.2k tok/s 68% peak "
-            "stale 2.9 ETA 3:05");
+            "async-nesterov 12,345/64,000 loss 3.412 val 1.930 bpb lr 3.8e-4 41.2k tok/s stale 2.9 "
+            "ETA 3:05");
 }
 
 TEST(ProgressLine, LeavesOutWhatIsUnknown) {

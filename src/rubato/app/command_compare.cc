@@ -70,14 +70,11 @@ StatusOr<std::string> last_words(FileSystem& files, const std::string& directory
 }
 
 // What to do with the runs, as commands to copy.
-std::string next_commands(const std::string& directory, const Comparison& comparison,
+std::string next_commands(const std::string& program, const std::string& directory,
                           const std::string& speaker) {
-  std::string out = cat("next:   rubato report");
-  for (const std::string& name : comparison.names) out += cat(" ", join_path(directory, name));
-  if (!speaker.empty()) {
-    out += cat("\n        rubato sample ", join_path(directory, speaker), " --prompt \"In the\"");
-  }
-  return out + "\n";
+  if (speaker.empty()) return "";
+  return cat("next:   ", program, " sample ", join_path(directory, speaker),
+             " --prompt \"In the\"\n");
 }
 
 StatusOr<int> compare(const CompareFlags& flags, Terminal& terminal) {
@@ -97,8 +94,8 @@ StatusOr<int> compare(const CompareFlags& flags, Terminal& terminal) {
                                           [&](const std::string& name) { progress.note(name); }));
   progress.finish();
   if (comparison.interrupted) {
-    terminal.err << "rubato: interrupted; --resume continues in " << environment.directory
-                 << std::endl;
+    terminal.err << "rubato: interrupted; the same command with --resume continues in "
+                 << environment.directory << std::endl;
     return kExitInterrupted;
   }
 
@@ -124,7 +121,7 @@ StatusOr<int> compare(const CompareFlags& flags, Terminal& terminal) {
     terminal.out << words;
   }
   terminal.out << "\nreport: " << join_path(out, "report.html") << "\n"
-               << next_commands(out, comparison, who);
+               << next_commands(terminal.program, out, who);
   if (flags.json) terminal.out << comparison_json(comparison.runs).dump() << "\n";
   return kExitOk;
 }

@@ -126,6 +126,14 @@ StatusOr<Comparison> compare_methods(const Recipe& base, const ComparisonPlan& p
   }
   Comparison comparison;
   comparison.notes = own_pretrainings(planned);
+  const auto goes_on = [](const Recipe& recipe) { return recipe.real("train.extend") > 1; };
+  if (std::ranges::any_of(recipes, goes_on)) {
+    comparison.notes.push_back(cat("asynchronous runs go on to ", base.real("compare.extend"),
+                                   " x the budget, to find when "
+                                   "they reach ",
+                                   kReferenceMethod,
+                                   "'s loss; losses in the table are those at the budget"));
+  }
   WorkloadCache workloads(environment.threads);
   PretrainedByKey pretrained;
   for (const auto& [name, recipe] : planned) {

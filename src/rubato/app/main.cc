@@ -60,6 +60,6 @@ int main(int argc, char** argv) {
   occupy_closed_streams();
   rubato::prepare_process();
   const std::vector<std::string> args(argv + 1, argv + argc);
-  return rubato::run_program(args,
-                             {std::cout, std::cerr, isatty(STDERR_FILENO) == 1, watch_interrupts});
+  return rubato::run_program(args, {std::cout, std::cerr, isatty(STDERR_FILENO) == 1,
+                                    argc > 0 ? argv[0] : "rubato", watch_interrupts});
 }

@@ -20,9 +20,10 @@ enum ExitCode : int { kExitOk = 0, kExitError = 1, kExitUsage = 2, kExitInterrup
 
 /// What a subcommand may use.
 struct Terminal {
-  std::ostream& out;         // results
-  std::ostream& err;         // progress and errors
-  bool interactive = false;  // err is a terminal that can redraw a line
+  std::ostream& out;               // results
+  std::ostream& err;               // progress and errors
+  bool interactive = false;        // err is a terminal that can redraw a line
+  std::string program = "rubato";  // as it was called: for commands to copy
   /// From this call on Ctrl-C raises the flag it returns instead of ending the program, so only
   /// commands that look at the flag call it; empty: nobody presses Ctrl-C.
   std::function<const std::atomic<bool>*()> watch_interrupts = {};

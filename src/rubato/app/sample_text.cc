@@ -17,9 +17,9 @@ StatusOr<std::string> sample_text(const Recipe& recipe, const Workload& workload
   RUBATO_RETURN_IF_ERROR(tokenizer.encode(request.prompt, prompt));
   SamplingOptions options = request.options;
   options.stop_token = Tokenizer::kEos;
-  RUBATO_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens,
-                          generate(model->config(), theta, prompt, request.tokens, options,
-                                   request.threads));
+  RUBATO_ASSIGN_OR_RETURN(
+      const std::vector<int32_t> tokens,
+      generate(model->config(), theta, prompt, request.tokens, options, request.threads));
   return request.prompt + tokenizer.decode(tokens);
 }
 

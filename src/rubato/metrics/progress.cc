@@ -54,7 +54,7 @@ std::string progress_line(const ProgressSnapshot& s) {
       {cat(grouped(s.steps_done), "/", grouped(s.steps_total)), 5},
       {cat(fixed(100 * share, 0), "%"), 1},
       {cat("loss ", fixed(s.loss_nats, 3)), 0},
-      {s.bits_per_byte > 0 ? cat(fixed(s.bits_per_byte, 3), " bpb") : "", 3},
+      {s.bits_per_byte > 0 ? cat("val ", fixed(s.bits_per_byte, 3), " bpb") : "", 3},
       {cat("lr ", scientific(s.lr)), 4},
       {cat(short_count(s.tokens_per_s), " tok/s"), 0},
       {s.share_of_peak ? cat(fixed(100 * *s.share_of_peak, 0), "% peak") : "", 2},

@@ -1,9 +1,8 @@
 // The learning rate of a local step: warmup and cosine per shard, so that a shard's schedule
 // advances with the steps assigned on it, whoever makes them. Source: Liu et al. 2024, eq. 3.
 //
-//   lr = lr_max * t / warmup                                                                      t
-//   < warmup lr = lr_min + (lr_max - lr_min)/2 * (1 + cos(pi * (t - warmup) / (T - warmup)))
-//   otherwise
+//   t < warmup:  lr = lr_max * t / warmup
+//   otherwise:   lr = lr_min + (lr_max - lr_min)/2 * (1 + cos(pi * (t - warmup) / (T - warmup)))
 #pragma once
 
 #include <cstdint>

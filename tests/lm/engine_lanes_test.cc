@@ -92,6 +92,26 @@ TEST(EngineLanes, ActivationsMadeAgainAreTheSameBitsInLessMemory) {
   EXPECT_LT(Engine::memory_bytes(again->options()), Engine::memory_bytes(keeping->options()));
 }
 
+// With fewer sequences than lanes the lanes share each microbatch.
+TEST(EngineLanes, LanesThatShareASequenceGiveTheSameBitsForAnyThreads) {
+  for (int lanes : {2, 3, 7}) {
+    const Training one = train(*make(lanes, 1, 1), 1, 1, 3);
+    for (int threads : {2, 3})
+      EXPECT_EQ(train(*make(lanes, threads, 1), threads, 1, 3), one) << lanes << " lanes";
+  }
+}
+
+TEST(EngineLanes, LanesThatShareASequenceComputeWhatOneLaneDoes) {
+  const auto alone = make(1, 1, 1), shared = make(4, 2, 1);
+  std::vector<float> params(alone->layout().size());
+  initialise_model(kModel, alone->layout(), 3, params);
+  const std::vector<int32_t> tokens = random_tokens(1);
+  const StepResult a = alone->loss_and_gradient(params, tokens, 1);
+  const StepResult b = shared->loss_and_gradient(params, tokens, 2);
+  EXPECT_NEAR(a.loss, b.loss, 1e-6);
+  EXPECT_NEAR(a.grad_norm, b.grad_norm, 1e-5 * a.grad_norm);
+}
+
 TEST(EngineLanes, ThreadsNeverChangeABit) {
   for (int lanes : {1, 2, 3}) {
     for (int64_t sequences : {int64_t{1}, int64_t{5}, int64_t{11}}) {

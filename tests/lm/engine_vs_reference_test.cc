@@ -122,6 +122,8 @@ INSTANTIATE_TEST_SUITE_P(
             Case{"LargeHeads", shape(1, 20, 2, 2, 128, 24, 41, false), 1, 70, 2, 2},
             Case{"LargeVocabulary", shape(1, 12, 2, 1, 6, 16, 9001, true), 2, 21, 2, 2},
             Case{"ManyRowsAndLargeVocabulary", shape(1, 6, 1, 1, 4, 8, 2503, false), 9, 77, 2, 2},
+            Case{"LanesShareASequence", shape(2, 20, 6, 3, 6, 24, 41, false), 1, 70, 3, 2},
+            Case{"MoreLanesThanRowsOrHeads", shape(2, 20, 2, 1, 6, 24, 41, true), 1, 20, 6, 2},
             Case{"FewerSequencesThanLanes", shape(1, 10, 2, 2, 4, 12, 29, true), 2, 9, 5, 2, 6})),
     [](const auto& named) {
       return cat(std::get<Case>(named.param).name,

@@ -5,26 +5,30 @@
 
 namespace rubato {
 
-AttentionLayer::AttentionLayer(const ModelConfig& config, int64_t positions, bool backward,
-                               Carver& carver)
+AttentionLayer::AttentionLayer(const ModelConfig& config, int64_t positions, int parts,
+                               bool backward, Carver& carver)
     : config_(config),
       shape_{.positions = positions, .head_dim = config.head_dim},
       q_width_(config.heads * config.head_dim),
       row_width_(q_width_ + 2 * config.kv_heads * config.head_dim),
       cosine_(carver.take<float>(positions * config.head_dim / 2)),
-      sine_(carver.take<float>(positions * config.head_dim / 2)),
-      k_transposed_(carver.take<float>(shape_.transposed_floats())) {
-  int64_t scratch = kernels::attention_forward_scratch(shape_);
+      sine_(carver.take<float>(positions * config.head_dim / 2)) {
+  int64_t strips = kernels::attention_forward_scratch(shape_);
   if (backward) {
-    v_transposed_ = carver.take<float>(shape_.transposed_floats());
     dout_ = carver.take<float>(config.heads * shape_.packed_floats());
     along_ = carver.take<float>(config.heads * shape_.padded_positions());
     dq_ = carver.take<float>(config.heads * shape_.packed_floats());
     dk_ = carver.take<float>(config.kv_heads * shape_.packed_floats());
     dv_ = carver.take<float>(config.kv_heads * shape_.packed_floats());
-    scratch = std::max(scratch, kernels::attention_backward_scratch(shape_));
+    strips = std::max(strips, kernels::attention_backward_scratch(shape_));
   }
-  scratch_ = carver.take<float>(scratch);
+  for (int part = 0; part < parts; ++part) {
+    Scratch scratch;
+    scratch.k_transposed = carver.take<float>(shape_.transposed_floats());
+    scratch.v_transposed = backward ? carver.take<float>(shape_.transposed_floats()) : nullptr;
+    scratch.strips = carver.take<float>(strips);
+    scratch_.push_back(scratch);
+  }
 }
 
 AttentionCache AttentionLayer::take_cache(int64_t sequences, Carver& carver) const {
@@ -49,68 +53,82 @@ void AttentionLayer::fill_tables() {
   }
 }
 
-void AttentionLayer::forward(int64_t sequences, const float* qkv, const AttentionCache& cache,
-                             float* out) {
+void AttentionLayer::forward(int64_t sequences, int64_t begin, int64_t end, int part,
+                             const float* qkv, const AttentionCache& cache, float* out) {
   const int64_t head_dim = config_.head_dim, packed = shape_.packed_floats();
   const int64_t group = config_.heads / config_.kv_heads, kv_heads = config_.kv_heads;
+  const int64_t first = begin * group, heads = (end - begin) * group;
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  const Scratch& scratch = scratch_[part];
   for (int64_t s = 0; s < sequences; ++s) {
     const float* rows = qkv + s * shape_.positions * row_width_;
+    const float* key_rows = rows + q_width_ + begin * head_dim;
     float* q = cache.q + s * config_.heads * packed;
     float* k = cache.k + s * kv_heads * packed;
     float* v = cache.v + s * kv_heads * packed;
-    kernels::pack_rotated(shape_, config_.heads, {cosine_, sine_}, rows, row_width_, scale, q);
-    kernels::pack_rotated(shape_, kv_heads, {cosine_, sine_}, rows + q_width_, row_width_, 1.0f, k);
-    kernels::pack_rows(shape_, kv_heads, rows + q_width_ + kv_heads * head_dim, row_width_, v);
-    for (int64_t h = 0; h < config_.heads; ++h) {
+    kernels::pack_rotated(shape_, heads, {cosine_, sine_}, rows + first * head_dim, row_width_,
+                          scale, q + first * packed);
+    kernels::pack_rotated(shape_, end - begin, {cosine_, sine_}, key_rows, row_width_, 1.0f,
+                          k + begin * packed);
+    kernels::pack_rows(shape_, end - begin, key_rows + kv_heads * head_dim, row_width_,
+                       v + begin * packed);
+    for (int64_t h = first; h < first + heads; ++h) {
       const int64_t kv = h / group;
-      if (h % group == 0) kernels::transpose_packed(shape_, k + kv * packed, k_transposed_);
-      kernels::attention_forward(shape_, q + h * packed, k_transposed_, v + kv * packed, scratch_,
+      if (h % group == 0) kernels::transpose_packed(shape_, k + kv * packed, scratch.k_transposed);
+      kernels::attention_forward(shape_, q + h * packed, scratch.k_transposed, v + kv * packed,
+                                 scratch.strips,
                                  out + s * shape_.positions * q_width_ + h * head_dim, q_width_,
                                  cache.log_sum_exp + (s * config_.heads + h) * shape_.positions);
     }
   }
 }
 
-void AttentionLayer::backward(int64_t sequences, const AttentionCache& cache, const float* out,
-                              const float* dout, float* dqkv) {
+void AttentionLayer::backward(int64_t sequences, int64_t begin, int64_t end, int part,
+                              const AttentionCache& cache, const float* out, const float* dout,
+                              float* dqkv) {
   const int64_t kv_heads = config_.kv_heads, packed = shape_.packed_floats();
-  const float scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
+  const int64_t head_dim = config_.head_dim, padded = shape_.padded_positions();
+  const int64_t group = config_.heads / kv_heads, first = begin * group;
+  const int64_t heads = (end - begin) * group;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
   for (int64_t s = 0; s < sequences; ++s) {
-    const int64_t at = s * shape_.positions * q_width_;
-    kernels::pack_rows(shape_, config_.heads, dout + at, q_width_, dout_);
-    kernels::dot_rows(shape_, config_.heads, dout + at, out + at, q_width_, along_);
-    std::fill_n(dk_, kv_heads * packed, 0.0f);
-    std::fill_n(dv_, kv_heads * packed, 0.0f);
-    for (int64_t kv = 0; kv < kv_heads; ++kv) backward_group(cache, s, kv);
+    const int64_t at = s * shape_.positions * q_width_ + first * head_dim;
+    kernels::pack_rows(shape_, heads, dout + at, q_width_, dout_ + first * packed);
+    kernels::dot_rows(shape_, heads, dout + at, out + at, q_width_, along_ + first * padded);
+    std::fill_n(dk_ + begin * packed, (end - begin) * packed, 0.0f);
+    std::fill_n(dv_ + begin * packed, (end - begin) * packed, 0.0f);
+    for (int64_t kv = begin; kv < end; ++kv) backward_group(cache, s, kv, scratch_[part]);
     float* rows = dqkv + s * shape_.positions * row_width_;
-    kernels::unpack_rotated(shape_, config_.heads, {cosine_, sine_}, dq_, scale, rows, row_width_);
-    rows += q_width_;
-    kernels::unpack_rotated(shape_, kv_heads, {cosine_, sine_}, dk_, 1.0f, rows, row_width_);
-    kernels::unpack_rows(shape_, kv_heads, dv_, rows + kv_heads * config_.head_dim, row_width_);
+    float* key_rows = rows + q_width_ + begin * head_dim;
+    kernels::unpack_rotated(shape_, heads, {cosine_, sine_}, dq_ + first * packed, scale,
+                            rows + first * head_dim, row_width_);
+    kernels::unpack_rotated(shape_, end - begin, {cosine_, sine_}, dk_ + begin * packed, 1.0f,
+                            key_rows, row_width_);
+    kernels::unpack_rows(shape_, end - begin, dv_ + begin * packed, key_rows + kv_heads * head_dim,
+                         row_width_);
   }
 }
 
 // All query heads that share one key-value head: its gradients gather over them.
-void AttentionLayer::backward_group(const AttentionCache& cache, int64_t sequence,
-                                    int64_t kv_head) {
+void AttentionLayer::backward_group(const AttentionCache& cache, int64_t sequence, int64_t kv_head,
+                                    const Scratch& scratch) {
   const int64_t packed = shape_.packed_floats(), group = config_.heads / config_.kv_heads;
   const float* k = cache.k + (sequence * config_.kv_heads + kv_head) * packed;
   const float* v = cache.v + (sequence * config_.kv_heads + kv_head) * packed;
-  kernels::transpose_packed(shape_, k, k_transposed_);
-  kernels::transpose_packed(shape_, v, v_transposed_);
+  kernels::transpose_packed(shape_, k, scratch.k_transposed);
+  kernels::transpose_packed(shape_, v, scratch.v_transposed);
   for (int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
     const int64_t head = sequence * config_.heads + h;
     const kernels::AttentionBackwardInputs in = {
         .q = cache.q + head * packed,
         .k = k,
-        .k_transposed = k_transposed_,
-        .v_transposed = v_transposed_,
+        .k_transposed = scratch.k_transposed,
+        .v_transposed = scratch.v_transposed,
         .log_sum_exp = cache.log_sum_exp + head * shape_.positions,
         .dout = dout_ + h * packed,
         .along = along_ + h * shape_.padded_positions()};
-    kernels::attention_backward(shape_, in, scratch_, dq_ + h * packed, dk_ + kv_head * packed,
-                                dv_ + kv_head * packed);
+    kernels::attention_backward(shape_, in, scratch.strips, dq_ + h * packed,
+                                dk_ + kv_head * packed, dv_ + kv_head * packed);
   }
 }
 

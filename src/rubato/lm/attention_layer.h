@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "rubato/lm/arena.h"
 #include "rubato/lm/kernels/attention.h"
@@ -21,34 +22,44 @@ struct AttentionCache {
 
 class AttentionLayer {
  public:
-  /// Takes its rotary tables and scratch from `carver`; fill_tables() before the first use.
-  AttentionLayer(const ModelConfig& config, int64_t positions, bool backward, Carver& carver);
+  /// Takes its rotary tables and scratch for `parts` from `carver`; fill_tables() before the first
+  /// use.
+  AttentionLayer(const ModelConfig& config, int64_t positions, int parts, bool backward,
+                 Carver& carver);
   AttentionCache take_cache(int64_t sequences, Carver& carver) const;
   void fill_tables();
 
+  // Of the key-value heads [begin, end) and the query heads that share them: their columns are read
+  // and written, no others, so parts may work side by side.
+
   /// out (M, H*E) from qkv (M, C).
-  void forward(int64_t sequences, const float* qkv, const AttentionCache& cache, float* out);
+  void forward(int64_t sequences, int64_t begin, int64_t end, int part, const float* qkv,
+               const AttentionCache& cache, float* out);
   /// dqkv (M, C) from dout (M, H*E); `out` is what forward() gave.
-  void backward(int64_t sequences, const AttentionCache& cache, const float* out, const float* dout,
-                float* dqkv);
+  void backward(int64_t sequences, int64_t begin, int64_t end, int part,
+                const AttentionCache& cache, const float* out, const float* dout, float* dqkv);
 
  private:
-  void backward_group(const AttentionCache& cache, int64_t sequence, int64_t kv_head);
+  struct Scratch {        // of one part
+    float* k_transposed;  // one packed head each
+    float* v_transposed;
+    float* strips;
+  };
+  void backward_group(const AttentionCache& cache, int64_t sequence, int64_t kv_head,
+                      const Scratch& scratch);
 
   ModelConfig config_;
   kernels::HeadShape shape_;
   int64_t q_width_, row_width_;  // H*E, C
   float* cosine_;                // (T, E/2)
   float* sine_;                  // (T, E/2)
-  float* k_transposed_;          // one packed head each
-  float* v_transposed_ = nullptr;
   // Of one sequence, packed by head:
   float* dout_ = nullptr;   // H
   float* along_ = nullptr;  // (H, Tp) <dout, out> by row
   float* dq_ = nullptr;     // H
   float* dk_ = nullptr;     // K
   float* dv_ = nullptr;     // K
-  float* scratch_;
+  std::vector<Scratch> scratch_;
 };
 
 }  // namespace rubato

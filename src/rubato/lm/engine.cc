@@ -52,13 +52,12 @@ void Engine::carve(Carver& carver) {
   decoders_.clear();
   lane_gradients_.clear();
   workspaces_.clear();
-  for (int i = 0; i < options_.threads; ++i) {
+  const Decoder::Keeps keeps = !options_.backward   ? Decoder::Keeps::kNothing
+                               : options_.recompute ? Decoder::Keeps::kInputs
+                                                    : Decoder::Keeps::kActivations;
+  for (int i = 0; i < (lanes_share() ? 1 : options_.threads); ++i) {
     decoders_.emplace_back(options_.model, offsets_, *weights_, options_.sequence_length,
-                           microbatch_,
-                           !options_.backward   ? Decoder::Keeps::kNothing
-                           : options_.recompute ? Decoder::Keeps::kInputs
-                                                : Decoder::Keeps::kActivations,
-                           carver);
+                           microbatch_, lanes_share() ? options_.lanes : 1, keeps, carver);
   }
   microbatch_losses_ = carver.take<double>(pieces(options_.max_batch, microbatch_));
   if (!options_.backward) return;
@@ -100,11 +99,8 @@ void Engine::measure_parts(ReadClock clock) {
 
 PartTimes Engine::part_times() const {
   PartTimes sum{};
-  const auto add = [&sum](const PartTimes& times) {
-    for (size_t i = 0; i < sum.size(); ++i) sum[i] += times[i];
-  };
-  for (const Decoder& decoder : decoders_) add(decoder.part_times());
-  for (const PartClock& clock : clocks_) add(clock.times());
+  for (const Decoder& decoder : decoders_) decoder.add_part_times(sum);
+  for (const PartClock& clock : clocks_) clock.add_to(sum);
   return sum;
 }
 
@@ -135,11 +131,12 @@ void Engine::add_losses(std::span<const float> params, std::span<const int32_t> 
   const int64_t count = pieces(sequences, microbatch_);
   make_forward_weights(params.data(), threads);
   std::atomic<int64_t> next{0};
-  team_->run(static_cast<int>(std::min<int64_t>(threads, count)), [&](int member) {
+  const auto most = std::min<int64_t>(count, static_cast<int64_t>(decoders_.size()));
+  team_->run(static_cast<int>(std::min<int64_t>(threads, most)), [&](int member) {
     for (int64_t i = next++; i < count; i = next++) {
       const int64_t begin = i * microbatch_, end = std::min(begin + microbatch_, sequences);
-      microbatch_losses_[i] =
-          decoders_[member].loss(params.data(), tokens.subspan(begin * row, (end - begin) * row));
+      decoders_[member].load(tokens.subspan(begin * row, (end - begin) * row));
+      microbatch_losses_[i] = decoders_[member].loss(params.data());
     }
   });
   for (int64_t i = 0; i < count; ++i) sum += microbatch_losses_[i];
@@ -156,10 +153,30 @@ void Engine::run_lane(int lane, Decoder& decoder, const float* params,
   if (begin == end) std::fill_n(gradient, layout_.size(), 0.0f);
   for (bool first = true; begin < end; begin += microbatch_, first = false) {
     const int64_t count = std::min(microbatch_, end - begin);
-    loss += decoder.loss_and_gradient(params, tokens.subspan(begin * row, count * row), scale,
-                                      first, gradient);
+    decoder.load(tokens.subspan(begin * row, count * row));
+    loss += decoder.loss_and_gradient({params, scale, first, gradient});
   }
   lane_losses_[lane] = loss;
+}
+
+// Every microbatch by all lanes together, phase by phase.
+void Engine::run_shared(const float* params, std::span<const int32_t> tokens, int64_t sequences,
+                        int members) {
+  const int64_t row = options_.sequence_length + 1;
+  const float scale = 1.0f / static_cast<float>(sequences * options_.sequence_length);
+  Decoder& decoder = decoders_.front();
+  std::fill_n(lane_losses_, options_.lanes, 0.0);
+  for (int64_t begin = 0; begin < sequences; begin += microbatch_) {
+    const int64_t count = std::min(microbatch_, sequences - begin);
+    decoder.load(tokens.subspan(begin * row, count * row));
+    for (int64_t phase = 0; phase < decoder.num_phases(); ++phase) {
+      team_->run(members, [&](int member) {
+        for (int lane = member; lane < options_.lanes; lane += members)
+          decoder.run_phase(phase, lane, {params, scale, begin == 0, lane_gradients_[lane]});
+      });
+    }
+    for (int lane = 0; lane < options_.lanes; ++lane) lane_losses_[lane] += decoder.part_loss(lane);
+  }
 }
 
 // The tree: neighbours, then neighbours of neighbours, each block while it is hot; and the squares
@@ -182,11 +199,16 @@ StepResult Engine::loss_and_gradient(std::span<const float> params, std::span<co
   const int64_t sequences = sequences_in(tokens);
   const int members = std::min(threads, team_->size());
   make_forward_weights(params.data(), members);
-  std::atomic<int> next{0};
-  team_->run(std::min(members, options_.lanes), [&](int member) {
-    for (int lane = next++; lane < options_.lanes; lane = next++)
-      run_lane(lane, decoders_[member], params.data(), tokens, sequences);
-  });
+  const int lane_members = std::min(members, options_.lanes);
+  if (lanes_share()) {
+    run_shared(params.data(), tokens, sequences, lane_members);
+  } else {
+    std::atomic<int> next{0};
+    team_->run(lane_members, [&](int member) {
+      for (int lane = next++; lane < options_.lanes; lane = next++)
+        run_lane(lane, decoders_[member], params.data(), tokens, sequences);
+    });
+  }
   team_->run(members, [&](int member) {
     clocks_[member].begin();
     add_lanes(part_begin(blocks_, member, members), part_begin(blocks_, member + 1, members));
@@ -237,7 +259,10 @@ void Engine::logits(std::span<const float> params, std::span<const int32_t> toke
                rows <= microbatch_ * options_.sequence_length &&
                static_cast<int64_t>(out.size()) == rows * options_.model.vocab);
   make_forward_weights(params.data(), 1);
-  team_->run(1, [&](int) { decoders_[0].logits(params.data(), tokens, out.data()); });
+  team_->run(1, [&](int) {
+    decoders_[0].load(tokens);
+    decoders_[0].logits(params.data(), out.data());
+  });
 }
 
 }  // namespace rubato

@@ -1,9 +1,10 @@
 // The training engine: loss, gradient and update of a batch, over flat parameters that belong to
 // the caller. A batch is cut into a fixed number of lanes, a lane into fixed microbatches; every
 // lane gathers its gradient in a buffer of its own and the lanes are added in a fixed tree. Threads
-// execute lanes, so the bits do not depend on how many there are. Nothing is allocated after
-// make(). Memory: lanes * P floats of gradient and one set of activations of a microbatch per
-// thread.
+// execute lanes, so the bits do not depend on how many there are. An engine for fewer sequences
+// than lanes lets its lanes share each microbatch instead, by rows and heads. Nothing is allocated
+// after make(). Memory: lanes * P floats of gradient, P of transposed weights, one set of
+// activations of a microbatch per thread.
 #pragma once
 
 #include <cstdint>
@@ -77,8 +78,11 @@ class Engine {
   explicit Engine(const EngineOptions& options);
   void carve(Carver& carver);
   int64_t sequences_in(std::span<const int32_t> tokens) const;
+  bool lanes_share() const { return options_.backward && options_.max_batch < options_.lanes; }
   void run_lane(int lane, Decoder& decoder, const float* params, std::span<const int32_t> tokens,
                 int64_t sequences);
+  void run_shared(const float* params, std::span<const int32_t> tokens, int64_t sequences,
+                  int members);
   void make_forward_weights(const float* params, int members);
   void add_lanes(int64_t begin_block, int64_t end_block);
 
@@ -90,7 +94,7 @@ class Engine {
   std::vector<UpdatePiece> pieces_;  // of the optimizer
   Arena arena_;
   std::optional<ForwardWeights> weights_;
-  std::vector<Decoder> decoders_;           // one a thread
+  std::vector<Decoder> decoders_;           // one a thread, or one that all lanes share
   std::vector<float*> lane_gradients_;      // each [P]; the first ends up with the sum
   double* lane_losses_ = nullptr;           // [lanes]
   double* block_squares_ = nullptr;         // [blocks]

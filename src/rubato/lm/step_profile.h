@@ -45,7 +45,9 @@ class PartClock {
     times_[static_cast<size_t>(part)] += at - last_;
     last_ = at;
   }
-  const PartTimes& times() const { return times_; }
+  void add_to(PartTimes& sum) const {
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += times_[i];
+  }
 
  private:
   ReadClock read_;

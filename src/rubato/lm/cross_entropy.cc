@@ -10,8 +10,9 @@
 namespace rubato {
 namespace {
 
-// Logits held at a time: 8 Mi floats, or one row of tiles if that is more.
-constexpr int64_t kChunkFloats = int64_t{8} << 20;
+// Logits held at a time: 16 Mi floats, or one row of tiles if that is more. Longer sums over rows
+// read and write the head's gradient less often.
+constexpr int64_t kChunkFloats = int64_t{16} << 20;
 // Against cache-set conflicts of power-of-two strides.
 constexpr int64_t kStridePadding = 16;
 

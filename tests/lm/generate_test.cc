@@ -125,6 +125,7 @@ TEST(TokenSampler, DrawsByWeight) {
   EXPECT_EQ(sample_token(logits, {.top_k = 99}, 0.999999), 0);
   // Temperature 1/2 squares the weights: 25, 16, 1.
   EXPECT_EQ(sample_token(logits, {.temperature = 0.5}, 0.96), 2);
+  EXPECT_EQ(sample_token(logits, {.temperature = 1e-300}, 0.99), 1) << "nearly the likeliest";
   EXPECT_EQ(sample_token(std::vector<float>{1, 1, 1}, {.temperature = 0}, 0.5), 0) << "a tie";
 }
 

@@ -45,15 +45,17 @@ inline std::vector<float> normals(int64_t size, uint64_t key) {
   return values;
 }
 
-/// C = A * B or A * B^T by the definition, summed in double.
-template <bool kTransposed>
+/// C = A * B by the definition, summed in double; either factor may come as its transpose.
+template <bool kFirstTransposed, bool kSecondTransposed>
 void naive_product(int64_t m, int64_t n, int64_t k, const float* a, const float* b, float beta,
                    float* c) {
   for (int64_t i = 0; i < m; ++i) {
     for (int64_t j = 0; j < n; ++j) {
       double sum = 0;
-      for (int64_t l = 0; l < k; ++l)
-        sum += double{a[i * k + l]} * double{kTransposed ? b[j * k + l] : b[l * n + j]};
+      for (int64_t l = 0; l < k; ++l) {
+        sum += double{kFirstTransposed ? a[l * m + i] : a[i * k + l]} *
+               double{kSecondTransposed ? b[j * k + l] : b[l * n + j]};
+      }
       c[i * n + j] = static_cast<float>(sum) + (beta == 0 ? 0.0F : beta * c[i * n + j]);
     }
   }
@@ -64,7 +66,10 @@ class OwnWorkspace {
  public:
   OwnWorkspace(const InnerOptimizer& optimizer, const Layout& layout)
       : scratch_(optimizer.scratch_floats(layout), std::nanf("")) {}
-  InnerWorkspace lent() { return {scratch_, {naive_product<true>, naive_product<false>}}; }
+  InnerWorkspace lent() {
+    return {scratch_,
+            {naive_product<false, true>, naive_product<true, false>, naive_product<false, false>}};
+  }
 
  private:
   std::vector<float> scratch_;

@@ -51,11 +51,12 @@ StatusOr<int64_t> phase_bytes(const SimulationConfig& config, const Workload& wo
 Status check_memory(const SimulationConfig& config, const Workload& workload, int64_t available) {
   RUBATO_ASSIGN_OR_RETURN(const int64_t wanted, phase_bytes(config, workload));
   if (available < 0 || wanted <= available) return absl::OkStatus();
+  const bool has_layers = dynamic_cast<const LmWorkload*>(&workload) != nullptr;
   return absl::ResourceExhaustedError(cat("[memory] got ", gibibytes(available), ", want ",
                                           gibibytes(wanted), " for ", workload.layout().size(),
                                           " parameters on ", config.fleet.size(),
-                                          " workers; take a smaller model, fewer workers, or "
-                                          "train.recompute = true"));
+                                          " workers; take a smaller model or fewer workers",
+                                          has_layers ? ", or train.recompute = true" : ""));
 }
 
 }  // namespace rubato

@@ -1,11 +1,11 @@
 #include "rubato/bench/engine_bench.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <memory>
 
 #include "rubato/base/rng.h"
+#include "rubato/bench/timing.h"
 #include "rubato/lm/engine.h"
 #include "rubato/lm/kernels/fma_peak.h"
 #include "rubato/lm/lm_workload.h"
@@ -16,14 +16,6 @@ namespace {
 
 constexpr size_t kLeastSteps = 20;
 constexpr int kProfiledSteps = 5;
-
-int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-double now_s() { return static_cast<double>(now_ns()) * 1e-9; }
 
 std::vector<int32_t> random_tokens(const EngineShape& shape) {
   std::vector<int32_t> tokens(shape.batch * (shape.sequence_length + 1));
@@ -67,19 +59,18 @@ StatusOr<EngineRow> bench_shape(const EngineShape& shape,
   engine->measure_parts(now_ns);
   for (int i = 0; i < kProfiledSteps; ++i) step();
 
-  std::sort(seconds.begin(), seconds.end());
-  const double median = seconds[seconds.size() / 2];
+  const double step_s = median(seconds);
   const double step_tokens = static_cast<double>(shape.batch * shape.sequence_length);
   EngineRow row;
   row.name = shape.name;
   row.threads = options.threads;
-  row.tokens_per_s = step_tokens / median;
+  row.tokens_per_s = step_tokens / step_s;
   row.gflops = row.tokens_per_s * model_flops_per_token(shape.model, shape.sequence_length) / 1e9;
   row.peak_gflops = std::max(before, after);
   row.peak_change = std::abs(after - before) / row.peak_gflops;
   row.share_of_peak = row.gflops / row.peak_gflops;
-  row.step_ms_median = median * 1e3;
-  row.step_ms_best = seconds.front() * 1e3;
+  row.step_ms_median = step_s * 1e3;
+  row.step_ms_best = std::ranges::min(seconds) * 1e3;
   row.steps = static_cast<int64_t>(seconds.size());
   row.memory_bytes = predict_memory_bytes(engine->options());
   for (const int64_t ns : engine->part_times())

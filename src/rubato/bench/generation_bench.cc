@@ -1,8 +1,8 @@
 #include "rubato/bench/generation_bench.h"
 
 #include <algorithm>
-#include <chrono>
 
+#include "rubato/bench/timing.h"
 #include "rubato/lm/arena.h"
 #include "rubato/lm/engine.h"
 #include "rubato/lm/generate.h"
@@ -11,15 +11,6 @@
 
 namespace rubato {
 namespace {
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
 
 // Seconds of the tokens in the second half of a sequence, whose contexts are long.
 StatusOr<std::vector<double>> token_seconds(const EngineShape& shape, std::span<const float> params,

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <limits>
 
 #include "rubato/base/multiversion.h"
+#include "rubato/bench/timing.h"
 #include "rubato/outer/chain.h"
 
 namespace rubato {
@@ -150,9 +150,9 @@ StatusOr<std::vector<Case>> all_cases() {
 }
 
 double seconds_of(const auto& work) {
-  const auto begin = std::chrono::steady_clock::now();
+  const double begin = now_s();
   work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return now_s() - begin;
 }
 
 // delta and base are read, the others written; the rule's theta is the first of those.

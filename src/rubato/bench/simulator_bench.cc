@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cmath>
 
 #include "rubato/base/rng.h"
+#include "rubato/bench/timing.h"
 #include "rubato/lm/engine.h"
 #include "rubato/sim/simulation.h"
 
@@ -16,10 +16,6 @@ constexpr int kRounds = 3;
 constexpr int64_t kShards = 8;
 constexpr int64_t kLocalSteps = 20;
 constexpr int64_t kLeastBudget = 400;  // [local steps]: what is thrown away at the end stays small
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // The model over text that is made up as it is read. Counts the local steps that were made.
 class RandomText final : public Workload {
@@ -185,10 +181,9 @@ StatusOr<std::vector<SimulatorRow>> bench_simulator(
       row.limit_tokens_per_s = std::max(row.limit_tokens_per_s, limit * step_tokens);
       row.unused = std::max(row.unused, speed.unused);
     }
-    std::ranges::sort(shares);
-    row.share_of_limit = shares[shares.size() / 2];
-    row.share_least = shares.front();
-    row.share_most = shares.back();
+    row.share_of_limit = median(shares);
+    row.share_least = std::ranges::min(shares);
+    row.share_most = std::ranges::max(shares);
     rows.push_back(std::move(row));
   }
   return rows;

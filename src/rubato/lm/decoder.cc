@@ -117,11 +117,11 @@ void Decoder::list_work() {
 
 void Decoder::init() { attention_.fill_tables(); }
 
-void Decoder::measure_parts(ReadClock clock) {
+void Decoder::start_clocks(ReadClock clock) {
   for (Part& part : parts_) part.clock = PartClock(clock);
 }
 
-void Decoder::add_part_times(PartTimes& sum) const {
+void Decoder::add_times(PartTimes& sum) const {
   for (const Part& part : parts_) part.clock.add_to(sum);
 }
 

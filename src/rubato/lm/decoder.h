@@ -44,8 +44,8 @@ class Decoder {
           int64_t positions, int64_t sequences, int parts, Keeps keeps, Carver& carver);
   void init();
   /// Starts a new count; nullptr stops counting.
-  void measure_parts(ReadClock clock);
-  void add_part_times(PartTimes& sum) const;
+  void start_clocks(ReadClock clock);
+  void add_times(PartTimes& sum) const;
 
   /// Takes the microbatch of the calls below: `tokens` (sequences, T + 1), inputs and, one further,
   /// targets.

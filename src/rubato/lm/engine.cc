@@ -13,8 +13,8 @@ namespace rubato {
 namespace {
 
 // Rows that go through the model together. More rows read and write the lane's gradient less often
-// and pack each weight for more work; fewer stay in the caches. From 256 to 1024 the sum of both is
-// within 2 % of its best at every width (docs/engine.md).
+// and pack each weight for more work; fewer stay in the caches. At width 896 256 rows are as good
+// (docs/engine.md).
 constexpr int64_t kMicrobatchRows = 512;
 
 int64_t pieces(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
@@ -67,7 +67,7 @@ void Engine::carve(Carver& carver) {
     const int64_t scratch = options_.optimizer->scratch_floats(layout_);
     for (int i = 0; i < options_.threads; ++i) {
       workspaces_.push_back({{carver.take<float>(scratch), static_cast<size_t>(scratch)},
-                             {gemm_dense_nt, gemm_dense_nn}});
+                             {gemm_dense_nt, gemm_dense_tn, gemm_dense_nn}});
     }
   }
   lane_losses_ = carver.take<double>(options_.lanes);
@@ -93,13 +93,13 @@ StatusOr<std::unique_ptr<Engine>> Engine::make(const EngineOptions& options) {
 }
 
 void Engine::measure_parts(ReadClock clock) {
-  for (Decoder& decoder : decoders_) decoder.measure_parts(clock);
+  for (Decoder& decoder : decoders_) decoder.start_clocks(clock);
   for (PartClock& own : clocks_) own = PartClock(clock);
 }
 
 PartTimes Engine::part_times() const {
   PartTimes sum{};
-  for (const Decoder& decoder : decoders_) decoder.add_part_times(sum);
+  for (const Decoder& decoder : decoders_) decoder.add_times(sum);
   for (const PartClock& clock : clocks_) clock.add_to(sum);
   return sum;
 }

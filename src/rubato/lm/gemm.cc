@@ -49,6 +49,11 @@ void gemm_dense_nt(int64_t m, int64_t n, int64_t k, const float* a, const float*
   gemm_nt(m, n, k, a, k, b, k, beta, c, n);
 }
 
+void gemm_dense_tn(int64_t m, int64_t n, int64_t k, const float* a, const float* b, float beta,
+                   float* c) {
+  gemm_tn(m, n, k, a, m, b, n, beta, c, n);
+}
+
 void gemm_dense_nn(int64_t m, int64_t n, int64_t k, const float* a, const float* b, float beta,
                    float* c) {
   gemm_nn(m, n, k, a, k, b, n, beta, c, n);

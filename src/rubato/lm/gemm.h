@@ -29,8 +29,10 @@ void gemm_nn(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const
 void gemm_tn(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b,
              int64_t ldb, float beta, float* c, int64_t ldc);
 
-/// The first two over dense matrices: what an inner optimizer of whole matrices is lent.
+/// The same over dense matrices: what an inner optimizer of whole matrices is lent.
 void gemm_dense_nt(int64_t m, int64_t n, int64_t k, const float* a, const float* b, float beta,
+                   float* c);
+void gemm_dense_tn(int64_t m, int64_t n, int64_t k, const float* a, const float* b, float beta,
                    float* c);
 void gemm_dense_nn(int64_t m, int64_t n, int64_t k, const float* a, const float* b, float beta,
                    float* c);

@@ -150,8 +150,11 @@ int32_t TokenSampler::choose(std::span<const float> logits, double draw) {
   const auto top = std::max_element(logits.begin(), logits.end());
   if (options_.temperature == 0 || kept == 1) return static_cast<int32_t>(top - logits.begin());
 
-  const auto sharpness = static_cast<float>(1 / options_.temperature);
-  for (int64_t i = 0; i < vocab; ++i) weights_[i] = sharpness * (logits[i] - *top);
+  // Divided in double: the reciprocal of a tiny temperature has no float.
+  for (int64_t i = 0; i < vocab; ++i) {
+    const double behind = static_cast<double>(logits[i]) - static_cast<double>(*top);
+    weights_[i] = static_cast<float>(behind / options_.temperature);
+  }
   float shift = 0, rescale = 0, sum = 0;
   kernels::exp_rows(1, vocab, vocab, weights_.data(), &shift, &rescale, &sum);
   // From the likeliest on, sorted no further than the draw falls; all that are kept when only their

@@ -21,11 +21,13 @@ struct InnerState {
   void walk_state(StateWalk& walk);
 };
 
-/// Dense row-major C (m, n) = A (m, k) * B^T, B (n, k), or A * B, B (k, n), plus beta * C.
+/// Dense row-major C (m, n) = A * B + beta * C: B as its transpose (n, k), A as its transpose (k,
+/// m), or both as they are, (m, k) and (k, n).
 struct MatrixProducts {
   using Product = void (*)(int64_t m, int64_t n, int64_t k, const float* a, const float* b,
                            float beta, float* c);
-  Product with_transposed = nullptr;
+  Product second_transposed = nullptr;
+  Product first_transposed = nullptr;
   Product plain = nullptr;
 };
 

@@ -3,11 +3,11 @@
 //   m = momentum*m + g                        u = g + momentum*m  (Nesterov)  or  m
 //   O = newton_schulz(u / |u|_F), `iterations` times  X = a*X + (b*A + c*A*A)*X  with  A = X*X^T
 //   theta = theta*(1 - lr*wd) - lr * 0.2*sqrt(max(r, c)) * O
-// The wider of X and X^T is iterated, so that A has min(r, c) rows. The last factor gives the
-// update the root mean square of AdamW's, so that one rate serves both. Sources: K. Jordan, Muon,
-// 2024 (iteration, coefficients, Nesterov); Liu et al., arXiv:2502.16982, eq. 4 (the factor and the
-// decay). State: 2 P (m, and AdamW's v, which stays zero for matrices). tests/trainer/muon_test.cc
-// holds it against the formula in double.
+// A tall X goes from the other side, X = X*(a + b*A + c*A*A) with A = X^T*X, so that A has min(r,
+// c) rows. The last factor gives the update the root mean square of AdamW's, so that one rate
+// serves both. Sources: K. Jordan, Muon, 2024 (iteration, coefficients, Nesterov); Liu et al.,
+// arXiv:2502.16982, eq. 4 (the factor and the decay). State: 2 P (m, and AdamW's v, which stays
+// zero for matrices). tests/trainer/muon_test.cc holds it against the formula in double.
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -65,19 +65,6 @@ RUBATO_MULTIVERSION
 void muon_apply(int64_t size, float keep, float rate, const float* __restrict o,
                 float* __restrict theta) {
   for (int64_t i = 0; i < size; ++i) theta[i] = keep * theta[i] - rate * o[i];
-}
-
-// Square blocks, so that both sides stay within a few cache lines.
-void transpose(int64_t rows, int64_t cols, const float* from, float* to) {
-  constexpr int64_t kBlock = 16;
-  for (int64_t r0 = 0; r0 < rows; r0 += kBlock) {
-    for (int64_t c0 = 0; c0 < cols; c0 += kBlock) {
-      for (int64_t r = r0; r < std::min(r0 + kBlock, rows); ++r) {
-        for (int64_t c = c0; c < std::min(c0 + kBlock, cols); ++c)
-          to[c * rows + r] = from[r * cols + c];
-      }
-    }
-  }
 }
 
 struct MatrixShape {
@@ -142,28 +129,25 @@ class Muon final : public InnerOptimizer {
  private:
   // Of u (r, c), with the rest of the scratch memory behind it; the result lies there too.
   const float* orthogonalise(MatrixShape shape, float* u, const MatrixProducts& products) const {
-    const int64_t n = shape.less(), wide = shape.more(), square = n * n;
-    float *x = u, *next = u + shape.size(), *a = next + shape.size(), *polynomial = a + square;
-    muon_scale(
-        shape.size(),
-        static_cast<float>(1 / std::max(l2_norm({u, static_cast<size_t>(shape.size())}), kTiny)),
-        u);
+    const int64_t n = shape.less(), square = n * n;
     const bool tall = shape.rows > shape.cols;
-    if (tall) {
-      transpose(shape.rows, shape.cols, x, next);
-      std::swap(x, next);
-    }
+    float *x = u, *next = u + shape.size(), *a = next + shape.size(), *polynomial = a + square;
+    const double norm = l2_norm({u, static_cast<size_t>(shape.size())});
+    muon_scale(shape.size(), static_cast<float>(1 / std::max(norm, kTiny)), u);
     for (int64_t i = 0; i < iterations_; ++i) {
-      products.with_transposed(n, n, wide, x, x, 0.0F, a);
+      const auto gram = tall ? products.first_transposed : products.second_transposed;
+      gram(n, n, shape.more(), x, x, 0.0F, a);
       products.plain(n, n, n, a, a, 0.0F, polynomial);
       muon_polynomial(square, a, polynomial);
       for (int64_t d = 0; d < n; ++d) polynomial[d * n + d] += kA;
-      products.plain(n, wide, n, polynomial, x, 0.0F, next);
+      if (tall) {
+        products.plain(shape.rows, n, n, x, polynomial, 0.0F, next);
+      } else {
+        products.plain(n, shape.cols, n, polynomial, x, 0.0F, next);
+      }
       std::swap(x, next);
     }
-    if (!tall) return x;
-    transpose(shape.cols, shape.rows, x, next);
-    return next;
+    return x;
   }
 
   AdamRates rates_;

@@ -124,11 +124,11 @@ TEST(Memory, CountsEveryPlaneOfEveryWorker) {
   const auto built = build_workload(own, 1);
   ASSERT_TRUE(built.ok()) << built.status();
   const auto config = training_config(own, 1);
-  // Theta, published, mean; DN's two planes; four workers with two copies and AdamW's two planes.
-  EXPECT_EQ(*phase_bytes(*config, *built->workload), (3 + 2 + 4 * 4) * 100 * 4);
-  EXPECT_TRUE(check_memory(*config, *built->workload, 8400).ok());
+  // Theta, published; DN's two planes; four workers with two copies and AdamW's two planes.
+  EXPECT_EQ(*phase_bytes(*config, *built->workload), (2 + 2 + 4 * 4) * 100 * 4);
+  EXPECT_TRUE(check_memory(*config, *built->workload, 8000).ok());
   EXPECT_TRUE(check_memory(*config, *built->workload, -1).ok());
-  EXPECT_TRUE(absl::IsResourceExhausted(check_memory(*config, *built->workload, 8399)));
+  EXPECT_TRUE(absl::IsResourceExhausted(check_memory(*config, *built->workload, 7999)));
 }
 
 TEST(RunNotes, SurviveACheckpointOrAreRefused) {

@@ -28,7 +28,7 @@ class Run {
       delta = random_floats(layout_.size(), static_cast<uint64_t>(100 + i), 0.1);
       base = random_floats(layout_.size(), static_cast<uint64_t>(1000 + i));
     }
-    return chain_->apply(delta, base, facts(i), theta_, pool);
+    return chain_->apply(PlainDelta(delta), base, facts(i), theta_, pool);
   }
   void updates(int begin, int end, ThreadPool* pool = nullptr) {
     for (int i = begin; i < end; ++i) update(i, pool);
@@ -202,7 +202,8 @@ void check_delta_is_not_modified(const ChainCase& chain_case, EntryList entries)
   Run run(chain_case, entries);
   const Floats delta = random_floats(run.size(), 3), base = random_floats(run.size(), 4);
   const Floats delta_before = delta, base_before = base;
-  for (int i = 0; i < 3; ++i) run.chain().apply(delta, base, Run::facts(i), run.theta(), nullptr);
+  for (int i = 0; i < 3; ++i)
+    run.chain().apply(PlainDelta(delta), base, Run::facts(i), run.theta(), nullptr);
   EXPECT_TRUE(same_bits(delta, delta_before));
   EXPECT_TRUE(same_bits(base, base_before));
 }
@@ -211,7 +212,7 @@ void check_zero_delta_changes_nothing(const ChainCase& chain_case, EntryList ent
   Run run(chain_case, entries);
   const Floats before = run.theta(), zero(before.size()), base = random_floats(run.size(), 4);
   for (int i = 0; i < kUpdates; ++i) {
-    run.chain().apply(zero, base, Run::facts(i), run.theta(), nullptr);
+    run.chain().apply(PlainDelta(zero), base, Run::facts(i), run.theta(), nullptr);
   }
   EXPECT_TRUE(same_bits(run.theta(), before));
 }
@@ -224,11 +225,12 @@ void check_dropped_update_changes_nothing(const ChainCase& chain_case, EntryList
   const Floats theta = run.theta();
   const StateImage state = state_of(run.chain());
   const Floats delta = random_floats(run.size(), 3), base = random_floats(run.size(), 4);
-  EXPECT_EQ(run.chain().apply(delta, base, {.staleness = limit + 1}, run.theta(), nullptr),
-            Verdict::kDrop);
+  EXPECT_EQ(
+      run.chain().apply(PlainDelta(delta), base, {.staleness = limit + 1}, run.theta(), nullptr),
+      Verdict::kDrop);
   EXPECT_TRUE(same_bits(run.theta(), theta));
   EXPECT_EQ(state_of(run.chain()), state);
-  EXPECT_NE(run.chain().apply(delta, base, {.staleness = limit}, run.theta(), nullptr),
+  EXPECT_NE(run.chain().apply(PlainDelta(delta), base, {.staleness = limit}, run.theta(), nullptr),
             Verdict::kDrop);
 }
 
@@ -239,7 +241,7 @@ void check_held_updates_leave_theta(const ChainCase& chain_case, EntryList entri
   for (int64_t arrival = 1; arrival <= 2 * period; ++arrival) {
     const Floats before = run.theta();
     const Floats delta = random_floats(run.size(), static_cast<uint64_t>(50 + arrival));
-    const Verdict verdict = run.chain().apply(delta, base, {}, run.theta(), nullptr);
+    const Verdict verdict = run.chain().apply(PlainDelta(delta), base, {}, run.theta(), nullptr);
     EXPECT_EQ(verdict, arrival % period == 0 ? Verdict::kPass : Verdict::kHold);
     EXPECT_EQ(same_bits(run.theta(), before), verdict == Verdict::kHold);
   }

@@ -60,7 +60,7 @@ StateImage state_of(OuterChain& chain) {
 }
 
 Verdict apply(OuterChain& chain, const Floats& delta, Floats& theta, int64_t staleness) {
-  return chain.apply(delta, {}, {.staleness = staleness}, theta, nullptr);
+  return chain.apply(PlainDelta(delta), {}, {.staleness = staleness}, theta, nullptr);
 }
 
 bool same_bits(const Floats& x, const Floats& y) {

@@ -88,7 +88,7 @@ TEST(DelayCompensation, AddsLambdaGSquaredTimesTheWayThetaHasGone) {
   EXPECT_TRUE(chain->needs().task_base);
   Floats theta = {3, 1};
   const Floats base = {1, 2}, delta = {2, 4};
-  chain->apply(delta, base, {.staleness = 1}, theta, nullptr);
+  chain->apply(PlainDelta(delta), base, {.staleness = 1}, theta, nullptr);
   // g' = 2 + .5*4*2 = 6 and 4 + .5*16*(-1) = -4.
   EXPECT_THAT(theta, ::testing::ElementsAre(3 - 6, 1 + 4));
 }
@@ -101,9 +101,9 @@ RC_GTEST_PROP(DelayCompensation, LambdaZeroAndAFreshBaseAreIdentities, ()) {
   apply(*make_chain(flat_layout(kSize), 4, {}, "sgd"), delta, plain);
   make_chain(flat_layout(kSize), 4, {"delay_compensation"}, "sgd",
              {{"delay_compensation", {{"lambda", 0.0}}}})
-      ->apply(delta, other, {}, off, nullptr);
+      ->apply(PlainDelta(delta), other, {}, off, nullptr);
   make_chain(flat_layout(kSize), 4, {"delay_compensation"}, "sgd")
-      ->apply(delta, start, {}, fresh, nullptr);
+      ->apply(PlainDelta(delta), start, {}, fresh, nullptr);
   RC_ASSERT(same_bits(plain, off));
   RC_ASSERT(same_bits(plain, fresh));
 }
@@ -180,9 +180,9 @@ TEST(Chain, LinksWorkInTheOrderTheyAreNamed) {
                           {"delay_compensation", {{"lambda", 1.0}}}};
   Floats first = {1}, second = {1};
   make_chain(flat_layout(1), 4, {"weight", "delay_compensation"}, "sgd", half)
-      ->apply(delta, base, {}, first, nullptr);
+      ->apply(PlainDelta(delta), base, {}, first, nullptr);
   make_chain(flat_layout(1), 4, {"delay_compensation", "weight"}, "sgd", half)
-      ->apply(delta, base, {}, second, nullptr);
+      ->apply(PlainDelta(delta), base, {}, second, nullptr);
   EXPECT_EQ(first[0], 1 - (1 + 1 * 1 * 1));
   EXPECT_EQ(second[0], 1 - (2 + 2 * 2 * 1) / 2);
 }

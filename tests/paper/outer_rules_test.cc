@@ -180,8 +180,10 @@ TEST(PaperRules, Algorithm3DoesNotWeighByStepsOrStaleness) {
   Floats by_fast = random_floats(kSize, 1), by_slow = by_fast;
   for (uint64_t i = 0; i < 9; ++i) {  // two periods and a bit
     const Floats delta = random_floats(kSize, 10 + i);
-    fast->apply(delta, {}, {.staleness = 0, .tokens = 50 * 4096, .steps = 50}, by_fast, nullptr);
-    slow->apply(delta, {}, {.staleness = 9, .tokens = 8 * 4096, .steps = 8}, by_slow, nullptr);
+    fast->apply(PlainDelta(delta), {}, {.staleness = 0, .tokens = 50 * 4096, .steps = 50}, by_fast,
+                nullptr);
+    slow->apply(PlainDelta(delta), {}, {.staleness = 9, .tokens = 8 * 4096, .steps = 8}, by_slow,
+                nullptr);
     EXPECT_TRUE(same_bits(by_fast, by_slow)) << "arrival " << i;
   }
   EXPECT_EQ(state_of(*fast), state_of(*slow));

@@ -53,8 +53,9 @@ Apply single(double weight = 1, bool moves = true) {
 
 void apply(ServerModel& model, const Apply& effect, const std::vector<Floats>& deltas,
            const PublishedParams& base = nullptr) {
+  const std::vector<PlainDelta> values(deltas.begin(), deltas.end());
   std::vector<ServerModel::Delta> given;
-  for (const Floats& delta : deltas) given.push_back({delta, base});
+  for (const PlainDelta& delta : values) given.push_back({&delta, base});
   model.apply(effect, given);
 }
 
@@ -84,7 +85,7 @@ TEST(ServerModel, AWeightOfOneIsTheDeltaItself) {
   ServerModel model = model_of(theta, {}, "nesterov", {});
   apply(model, single(), {delta});
   Floats want = theta;
-  chain_of(5000, {}, "nesterov", {})->apply(delta, {}, {.steps = 10}, want, nullptr);
+  chain_of(5000, {}, "nesterov", {})->apply(PlainDelta(delta), {}, {.steps = 10}, want, nullptr);
   EXPECT_TRUE(same_bits(model.theta(), want));
 }
 
@@ -102,7 +103,7 @@ TEST(ServerModel, AGroupIsOneUpdateWithTheWeightedSum) {
     std::vector<double> sum(5000);
     for (size_t i = 0; i < 3; ++i)
       for (size_t j = 0; j < 5000; ++j) sum[j] += effect.members[i].weight * deltas[i][j];
-    chain->apply(Floats(sum.begin(), sum.end()), {}, {.group_size = 3}, want, nullptr);
+    chain->apply(PlainDelta(Floats(sum.begin(), sum.end())), {}, {.group_size = 3}, want, nullptr);
   }
   for (size_t j = 0; j < 5000; ++j) ASSERT_NEAR(model.theta()[j], want[j], 1e-5);
 }

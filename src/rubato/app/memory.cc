@@ -42,8 +42,8 @@ StatusOr<int64_t> phase_bytes(const SimulationConfig& config, const Workload& wo
   RUBATO_ASSIGN_OR_RETURN(const int64_t chain, chain_planes(config));
   const auto workers = static_cast<int64_t>(config.fleet.size());
   const int64_t per_worker = 2 + workload.optimizer().num_planes();
-  // Theta, its published copy, and a group's mean.
-  return (3 + chain + workers * per_worker) * workload.layout().size() *
+  // Theta and its published copy.
+  return (2 + chain + workers * per_worker) * workload.layout().size() *
              static_cast<int64_t>(sizeof(float)) +
          engine_bytes(config, workload);
 }

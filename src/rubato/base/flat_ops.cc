@@ -1,30 +1,65 @@
 #include "rubato/base/flat_ops.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
+#include "rubato/base/multiversion.h"
 #include "rubato/base/status.h"
 
 namespace rubato {
 namespace {
 
 // Sixteen partial sums in fixed order: the compiler may vectorise it without changing a bit.
+constexpr int64_t kLanes = 16;
+
+// An exponent of all ones is NaN or infinity; integer tests survive every compiler flag.
+uint32_t is_bad(float value) {
+  uint32_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  return static_cast<uint32_t>((bits & 0x7F800000u) == 0x7F800000u);
+}
+
+double sum_of(std::span<const double> lanes) {
+  double sum = 0;
+  for (double lane : lanes) sum += lane;
+  return sum;
+}
+
 template <class Term>
 double blocked_sum(int64_t size, Term term) {
   double total = 0;
   for (int64_t begin = 0; begin < size; begin += kBlockFloats) {
     const int64_t end = begin + kBlockFloats < size ? begin + kBlockFloats : size;
-    double lanes[16] = {};
+    double lanes[kLanes] = {};
     int64_t i = begin;
-    for (; i + 16 <= end; i += 16) {
-      for (int64_t lane = 0; lane < 16; ++lane) lanes[lane] += term(i + lane);
+    for (; i + kLanes <= end; i += kLanes) {
+      for (int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] += term(i + lane);
     }
     for (int64_t lane = 0; i < end; ++i, ++lane) lanes[lane] += term(i);
-    double block = 0;
-    for (double lane : lanes) block += lane;
-    total += block;
+    total += sum_of(lanes);
   }
   return total;
+}
+
+// lanes += the squares of `rows` x kLanes floats; not 0 when one is not finite.
+RUBATO_MULTIVERSION uint32_t add_squares(const float* x, int64_t rows, double* lanes) {
+  double sums[kLanes];
+  uint32_t bad[kLanes] = {};
+  for (int64_t lane = 0; lane < kLanes; ++lane) sums[lane] = lanes[lane];
+  for (int64_t row = 0; row < rows; ++row, x += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      const auto value = static_cast<double>(x[lane]);
+      sums[lane] += value * value;
+      bad[lane] |= is_bad(x[lane]);
+    }
+  }
+  uint32_t any = 0;
+  for (int64_t lane = 0; lane < kLanes; ++lane) {
+    lanes[lane] = sums[lane];
+    any |= bad[lane];
+  }
+  return any;
 }
 
 }  // namespace
@@ -39,13 +74,8 @@ double dot(std::span<const float> x, std::span<const float> y) {
 double l2_norm(std::span<const float> x) { return std::sqrt(dot(x, x)); }
 
 bool all_finite(std::span<const float> x) {
-  // An exponent of all ones is NaN or infinity; integer tests survive every compiler flag.
   uint32_t bad = 0;
-  for (float value : x) {
-    uint32_t bits = 0;
-    std::memcpy(&bits, &value, sizeof bits);
-    bad |= static_cast<uint32_t>((bits & 0x7F800000u) == 0x7F800000u);
-  }
+  for (float value : x) bad |= is_bad(value);
   return bad == 0;
 }
 
@@ -58,5 +88,34 @@ void add_scaled(float scale, std::span<const float> x, std::span<float> y) {
   RUBATO_CHECK(x.size() == y.size());
   for (size_t i = 0; i < y.size(); ++i) y[i] += scale * x[i];
 }
+
+// Every element falls into the lane, and every block into the order, that blocked_sum gives it.
+void NormAccumulator::add(std::span<const float> piece) {
+  const auto size = static_cast<int64_t>(piece.size());
+  uint32_t bad = 0;
+  for (int64_t i = 0; i < size;) {
+    const int64_t at = count_ % kBlockFloats, left = std::min(kBlockFloats - at, size - i);
+    int64_t done = 0;
+    if (at % kLanes == 0 && left >= kLanes) {
+      done = left / kLanes * kLanes;
+      bad |= add_squares(piece.data() + i, done / kLanes, lanes_.data());
+    } else {
+      for (; done < left && (done == 0 || (at + done) % kLanes != 0); ++done) {
+        const auto value = static_cast<double>(piece[i + done]);
+        lanes_[(at + done) % kLanes] += value * value;
+        bad |= is_bad(piece[i + done]);
+      }
+    }
+    i += done;
+    count_ += done;
+    if (count_ % kBlockFloats == 0) {
+      total_ += sum_of(lanes_);
+      lanes_.fill(0);
+    }
+  }
+  finite_ = finite_ && bad == 0;
+}
+
+double NormAccumulator::norm() const { return std::sqrt(total_ + sum_of(lanes_)); }
 
 }  // namespace rubato

@@ -3,6 +3,7 @@
 // processor.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -22,5 +23,21 @@ bool all_finite(std::span<const float> x);
 void subtract(std::span<const float> a, std::span<const float> b, std::span<float> y);
 /// y += scale * x.
 void add_scaled(float scale, std::span<const float> x, std::span<float> y);
+
+/// Norm and finiteness of a flat buffer that comes piece by piece, in order: an upload is measured
+/// while it arrives. Whatever the cuts, norm() has the bits of l2_norm of the whole.
+class NormAccumulator {
+ public:
+  void add(std::span<const float> piece);
+  double norm() const;
+  bool finite() const { return finite_; }
+  int64_t count() const { return count_; }  // [floats] so far
+
+ private:
+  std::array<double, 16> lanes_{};  // partial sums of the block under way
+  double total_ = 0;                // of all blocks before it
+  int64_t count_ = 0;
+  bool finite_ = true;
+};
 
 }  // namespace rubato

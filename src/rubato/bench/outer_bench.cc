@@ -200,7 +200,7 @@ StatusOr<std::vector<OuterBenchRow>> bench_outer(int64_t num_params, int repeats
     const UpdateFacts facts{.staleness = 3, .tokens = 1, .steps = 1};  // stale: discounts do work
     const auto run_rule = [&] {
       for (int i = 0; i < c.updates; ++i) {
-        chain->apply(memory.reads[0], memory.reads[1], facts, memory.writes[0], &pool);
+        chain->apply(PlainDelta(memory.reads[0]), memory.reads[1], facts, memory.writes[0], &pool);
       }
     };
     run_rule();  // touches the rule's planes for the first time

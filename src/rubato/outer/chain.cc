@@ -164,9 +164,11 @@ void OuterChain::for_each_piece(ThreadPool* pool, const Body& body) const {
   }
 }
 
-double OuterChain::measure_norm(std::span<const float> delta, ThreadPool* pool) {
+double OuterChain::measure_norm(const DeltaSource& delta, ThreadPool* pool) {
   for_each_piece(pool, [&](int64_t i) {
-    square_sums_[i] = square_sum(delta.data() + pieces_[i].offset, pieces_[i].size);
+    alignas(64) float decoded[kBlockFloats];
+    const auto& [tensor, offset, size] = pieces_[i];
+    square_sums_[i] = square_sum(delta.block(offset, size, decoded), size);
   });
   double sum = 0;
   for (double of_piece : square_sums_) sum += of_piece;
@@ -181,10 +183,10 @@ size_t OuterChain::plan_stages(const UpdateFacts& facts) {
   return stages_.size();
 }
 
-Verdict OuterChain::apply(std::span<const float> delta, std::span<const float> base,
+Verdict OuterChain::apply(const DeltaSource& delta, std::span<const float> base,
                           const UpdateFacts& facts, std::span<float> theta, ThreadPool* pool) {
-  RUBATO_CHECK(static_cast<int64_t>(delta.size()) == num_params_ && theta.size() == delta.size());
-  RUBATO_CHECK(!needs_.task_base || base.size() == delta.size(), "a stage needs the task's base");
+  RUBATO_CHECK(delta.size() == num_params_ && static_cast<int64_t>(theta.size()) == num_params_);
+  RUBATO_CHECK(!needs_.task_base || base.size() == theta.size(), "a stage needs the task's base");
   RUBATO_CHECK(facts.staleness >= 0);
   const int64_t limit = max_staleness();
   if (limit >= 0 && facts.staleness > limit) return Verdict::kDrop;
@@ -193,15 +195,16 @@ Verdict OuterChain::apply(std::span<const float> delta, std::span<const float> b
   if (needs_.delta_norm) measured.delta_norm = measure_norm(delta, pool);
   const size_t reached = plan_stages(measured);
   for_each_piece(pool, [&](int64_t i) {
-    alignas(64) float scratch[kRuleBlockFloats];
+    alignas(64) float scratch[kRuleBlockFloats], decoded[kBlockFloats];
     const Piece& piece = pieces_[i];
+    const float* values = delta.block(piece.offset, piece.size, decoded);
     const int64_t end = piece.offset + piece.size;
     for (int64_t offset = piece.offset; offset < end; offset += kRuleBlockFloats) {
       Block block{.offset = offset,
                   .size = std::min(kRuleBlockFloats, end - offset),
                   .tensor = piece.tensor,
                   .theta = theta.data() + offset,
-                  .g = delta.data() + offset,
+                  .g = values + (offset - piece.offset),
                   .scratch = scratch,
                   .base = needs_.task_base ? base.data() + offset : nullptr};
       for (size_t s = 0; s < reached; ++s) stages_[s].stage->apply(block, plans_[s]);

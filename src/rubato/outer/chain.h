@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "rubato/base/parallel.h"
+#include "rubato/outer/delta_source.h"
 #include "rubato/outer/outer_rule.h"
 
 namespace rubato {
@@ -44,8 +45,9 @@ class OuterChain {
 
   /// Folds `delta` [P] into `theta` [P]; `base` [P] may be empty unless needs().task_base. Parallel
   /// over blocks when `pool` is given; the bits do not depend on it. Not to be called from inside a
-  /// job of `pool`. Allocates nothing.
-  Verdict apply(std::span<const float> delta, std::span<const float> base, const UpdateFacts& facts,
+  /// job of `pool`. Reads each block of `delta` once, twice when needs().delta_norm. Allocates
+  /// nothing.
+  Verdict apply(const DeltaSource& delta, std::span<const float> base, const UpdateFacts& facts,
                 std::span<float> theta, ThreadPool* pool);
 
   /// Turns `theta` [P], a copy of the model, into the parameters that workers are dispatched with:
@@ -65,7 +67,7 @@ class OuterChain {
   /// body(piece index) for every piece, in parallel over groups of pieces when `pool` is given.
   template <class Body>
   void for_each_piece(ThreadPool* pool, const Body& body) const;
-  double measure_norm(std::span<const float> delta, ThreadPool* pool);
+  double measure_norm(const DeltaSource& delta, ThreadPool* pool);
   /// Plans stage after stage until one holds; returns how many are to be applied.
   size_t plan_stages(const UpdateFacts& facts);
 

@@ -1,6 +1,7 @@
 // The coordinator's model: theta and the outer chain. It executes Apply effects and publishes
 // immutable versions for dispatch; all that start from one version share one copy. Memory: theta +
-// the chain's planes + one copy per published version that somebody still holds + a group's mean.
+// the chain's planes + one copy per published version that somebody still holds; however many
+// members a group has and however they are encoded, they are read block by block.
 #pragma once
 
 #include <memory>
@@ -21,14 +22,14 @@ class ServerModel {
   /// Takes over `theta` [P]. `pool` may be null; it is used, not owned, and never changes a bit.
   ServerModel(std::vector<float> theta, std::unique_ptr<OuterChain> chain, ThreadPool* pool);
 
-  /// One member's pseudo-gradient [P] and, where the chain needs it, the parameters it started
-  /// from.
+  /// One member's pseudo-gradient [P], the caller's, and, where the chain needs it, the parameters
+  /// it started from.
   struct Delta {
-    std::span<const float> values;
+    const DeltaSource* values = nullptr;
     PublishedParams base;
   };
   /// Folds in an Apply effect; `deltas` in the order of its members. The weighted sum of the
-  /// members is one update.
+  /// members is one update; a lone one of weight 1 is taken as it is.
   void apply(const Apply& effect, std::span<const Delta> deltas);
 
   /// What workers start from: the current parameters, or the point that the rule looks ahead to;
@@ -42,12 +43,9 @@ class ServerModel {
   void walk_state(StateWalk& walk) { chain_->walk_state(walk); }
 
  private:
-  void sum_members(const Apply& effect, std::span<const Delta> deltas);
-
   std::vector<float> theta_;
   std::unique_ptr<OuterChain> chain_;
   ThreadPool* pool_;
-  std::vector<float> mean_;  // the group's weighted sum; made when first needed
   PublishedParams published_;
 };
 

@@ -253,10 +253,12 @@ Status Simulation::execute(const Effects& effects, const SimulationHooks& hooks)
 }
 
 void Simulation::apply(const Apply& effect) {
+  std::vector<PlainDelta> values;
+  values.reserve(effect.members.size());  // the model is told where they are
   std::vector<ServerModel::Delta> deltas;
   for (const Apply::Member& member : effect.members) {
-    const Flight& flight = flights_.at(member.task);
-    deltas.push_back({flight.run->delta(), flight.run->base()});
+    const TaskRun& run = *flights_.at(member.task).run;
+    deltas.push_back({&values.emplace_back(run.delta()), run.base()});
   }
   server_->apply(effect, deltas);
   progress_.staleness = effect.staleness;

@@ -82,6 +82,7 @@ class Coordinator {
   /// Arrived deltas that wait for the rest of their group: the driver keeps them.
   std::vector<TaskId> tasks_in_group() const;
   bool is_connected(WorkerId worker) const;
+  std::vector<WorkerId> connected_workers() const;
   bool started() const { return started_; }
   /// The timer that is still to go off, for a driver that goes on from a saved state.
   std::optional<SetTimer> pending_timer() const;

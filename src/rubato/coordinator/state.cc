@@ -28,6 +28,14 @@ bool Coordinator::is_connected(WorkerId worker) const {
   return it != workers_.end() && it->second.connected;
 }
 
+std::vector<WorkerId> Coordinator::connected_workers() const {
+  std::vector<WorkerId> connected;
+  for (const auto& [id, worker] : workers_) {
+    if (worker.connected) connected.push_back(id);
+  }
+  return connected;
+}
+
 std::optional<SetTimer> Coordinator::pending_timer() const {
   if (!timer_at_) return std::nullopt;
   return SetTimer{*timer_at_, timers_};

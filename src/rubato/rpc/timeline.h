@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "rubato/coordinator/coordinator.h"
-#include "rubato/rpc/journal_record.h"
+#include "rubato/rpc/logged_event.h"
 
 namespace rubato {
 

@@ -1,4 +1,4 @@
-#include "rubato/rpc/journal_record.h"
+#include "rubato/rpc/logged_event.h"
 
 #include <utility>
 
@@ -15,8 +15,8 @@ bool choose(size_t index, Event& event, std::index_sequence<I...>) {
 
 }  // namespace
 
-std::string to_bytes(const JournalRecord& record) {
-  JournalRecord copy = record;
+std::string to_bytes(const LoggedEvent& record) {
+  LoggedEvent copy = record;
   ArchiveWriter writer;
   auto kind = static_cast<uint8_t>(copy.event.index());
   writer(copy.now, kind);
@@ -25,8 +25,8 @@ std::string to_bytes(const JournalRecord& record) {
   return std::move(writer.bytes);
 }
 
-StatusOr<JournalRecord> journal_record_from(std::string_view bytes) {
-  JournalRecord record;
+StatusOr<LoggedEvent> logged_event_from(std::string_view bytes) {
+  LoggedEvent record;
   ArchiveReader reader(bytes);
   uint8_t kind = 0;
   reader(record.now, kind);

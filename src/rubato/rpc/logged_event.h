@@ -23,17 +23,17 @@ struct UpdateNotes {
   }
 };
 
-struct JournalRecord {
+struct LoggedEvent {
   Nanos now = 0;  // of the run's clock
   Event event;
   UpdateNotes notes;  // of an UpdateArrived
 };
 
 /// Changes with the meaning of a record; the journal's header carries it.
-inline constexpr int kJournalRecordVersion = 1;
+inline constexpr int kLoggedEventVersion = 1;
 
-std::string to_bytes(const JournalRecord& record);
+std::string to_bytes(const LoggedEvent& record);
 /// DataLoss `[journal] ..` for bytes that to_bytes did not make.
-StatusOr<JournalRecord> journal_record_from(std::string_view bytes);
+StatusOr<LoggedEvent> logged_event_from(std::string_view bytes);
 
 }  // namespace rubato

@@ -2,6 +2,7 @@
 find_package(Threads REQUIRED)
 find_package(absl REQUIRED)
 find_package(nlohmann_json REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED)
 find_library(XXHASH_LIBRARY xxhash REQUIRED)
 add_library(rubato_xxhash INTERFACE)
 target_link_libraries(rubato_xxhash INTERFACE ${XXHASH_LIBRARY})

@@ -4,6 +4,7 @@
 #include "tests/store/temporary_directory.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "rubato/store/memory_file_system.h"
 #include "rubato/store/posix_file_system.h"
@@ -137,6 +138,22 @@ TEST_P(FileSystemTest, ReplaceFileLeavesNothingBesideIt) {
   EXPECT_EQ(files_->list(root_)->size(), 1u);
 }
 
+TEST_P(FileSystemTest, APrivateFileIsItsOwnersAlone) {
+  ASSERT_TRUE(files_->create_private(at("new")).ok());
+  EXPECT_EQ(*files_->file_access(at("new")), FileAccess::kOwner);
+  EXPECT_TRUE(absl::IsAlreadyExists(files_->create_private(at("new")).status()));
+  EXPECT_TRUE(absl::IsNotFound(files_->file_access(at("none")).status()));
+}
+
+TEST_P(FileSystemTest, ReplacingPrivatelyHidesWhatOthersCouldRead) {
+  put(at("key"), "old");
+  put(at("key.tmp"), "left by a crash, open to all");
+  ASSERT_TRUE(files_->replace_private_file(at("key"), "new").ok());
+  EXPECT_EQ(*files_->read_file(at("key")), "new");
+  EXPECT_EQ(*files_->file_access(at("key")), FileAccess::kOwner);
+  EXPECT_EQ(files_->list(root_)->size(), 1u);
+}
+
 TEST_P(FileSystemTest, ADirectoryIsLockedOnceAtATime) {
   ASSERT_TRUE(files_->make_directories(at("run")).ok());
   auto first = files_->lock_directory(at("run"));
@@ -155,6 +172,20 @@ TEST_P(FileSystemTest, AvailableBytesAreThoseOfTheNearestParent) {
   const auto bytes = files_->available_bytes(at("not/made/yet"));
   ASSERT_TRUE(bytes.ok()) << bytes.status();
   EXPECT_GT(*bytes, 0);
+}
+
+TEST(PosixFileSystem, AccessIsTheFilesMode) {
+  TemporaryDirectory directory;
+  PosixFileSystem files;
+  const std::string path = join_path(directory.path(), "key");
+  ASSERT_TRUE(files.replace_private_file(path, "secret").ok());
+  struct stat facts {};
+  ASSERT_EQ(::stat(path.c_str(), &facts), 0);
+  EXPECT_EQ(facts.st_mode & 07777, mode_t{0600});
+  ASSERT_EQ(::chmod(path.c_str(), 0640), 0);
+  EXPECT_EQ(*files.file_access(path), FileAccess::kGroup);
+  ASSERT_EQ(::chmod(path.c_str(), 0602), 0);
+  EXPECT_EQ(*files.file_access(path), FileAccess::kEveryone);
 }
 
 TEST(PosixFileSystem, AFullDiskIsResourceExhausted) {

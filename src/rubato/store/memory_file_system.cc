@@ -28,6 +28,7 @@ Status power_error(std::string_view path) {
 /// A file or a directory: what is seen now and what a crash would leave.
 struct MemoryFileSystem::Node {
   bool is_directory = false;
+  FileAccess access = FileAccess::kEveryone;
   std::string bytes, synced_bytes;
   std::map<std::string, NodePtr> entries, synced_entries;
   std::weak_ptr<const void> lock;
@@ -130,6 +131,13 @@ StatusOr<std::unique_ptr<WritableFile>> MemoryFileSystem::create(const std::stri
   return open_writable(path, true);
 }
 
+StatusOr<std::unique_ptr<WritableFile>> MemoryFileSystem::create_private(const std::string& path) {
+  if (find(path) != nullptr) return file_error(path, EEXIST, "a new file to write");
+  RUBATO_ASSIGN_OR_RETURN(auto file, open_writable(path, true));
+  find(path)->access = FileAccess::kOwner;
+  return file;
+}
+
 StatusOr<std::unique_ptr<WritableFile>> MemoryFileSystem::open_append(const std::string& path) {
   return open_writable(path, false);
 }
@@ -151,6 +159,11 @@ StatusOr<FileView> MemoryFileSystem::map(const std::string& path) {
 StatusOr<int64_t> MemoryFileSystem::file_size(const std::string& path) {
   RUBATO_ASSIGN_OR_RETURN(NodePtr node, find_file(path, "a file to read"));
   return static_cast<int64_t>(node->bytes.size());
+}
+
+StatusOr<FileAccess> MemoryFileSystem::file_access(const std::string& path) {
+  RUBATO_ASSIGN_OR_RETURN(NodePtr node, find_file(path, "a file to read"));
+  return node->access;
 }
 
 bool MemoryFileSystem::exists(const std::string& path) { return !cut_ && find(path) != nullptr; }
@@ -270,6 +283,12 @@ void MemoryFileSystem::restart(CrashKeeps keeps) {
   crash(*root_, keeps);
   power_ = std::numeric_limits<int64_t>::max();
   cut_ = false;
+}
+
+void MemoryFileSystem::set_file_access(const std::string& path, FileAccess access) {
+  const NodePtr node = find(path);
+  RUBATO_CHECK(node != nullptr, path);
+  node->access = access;
 }
 
 void MemoryFileSystem::corrupt(const std::string& path, int64_t offset, char mask) {

@@ -45,8 +45,8 @@ class Descriptor {
   int fd_;
 };
 
-int open_descriptor(const std::string& path, int flags) {
-  return retry([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); });
+int open_descriptor(const std::string& path, int flags, mode_t mode = 0666) {
+  return retry([&] { return ::open(path.c_str(), flags | O_CLOEXEC, mode); });
 }
 
 class PosixWritableFile final : public WritableFile {
@@ -103,6 +103,12 @@ StatusOr<std::unique_ptr<WritableFile>> PosixFileSystem::create(const std::strin
   return open_writable(path, O_TRUNC);
 }
 
+StatusOr<std::unique_ptr<WritableFile>> PosixFileSystem::create_private(const std::string& path) {
+  const int fd = open_descriptor(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+  if (fd < 0) return file_error(path, errno, "a new file to write");
+  return std::make_unique<PosixWritableFile>(path, fd);
+}
+
 StatusOr<std::unique_ptr<WritableFile>> PosixFileSystem::open_append(const std::string& path) {
   return open_writable(path, O_APPEND);
 }
@@ -145,6 +151,13 @@ StatusOr<FileView> PosixFileSystem::map(const std::string& path) {
 StatusOr<int64_t> PosixFileSystem::file_size(const std::string& path) {
   Descriptor descriptor(open_descriptor(path, O_RDONLY));
   return size_of_open(path, descriptor);
+}
+
+StatusOr<FileAccess> PosixFileSystem::file_access(const std::string& path) {
+  struct stat facts {};
+  if (::stat(path.c_str(), &facts) != 0) return file_error(path, errno, "a file to read");
+  if ((facts.st_mode & S_IRWXO) != 0) return FileAccess::kEveryone;
+  return (facts.st_mode & S_IRWXG) != 0 ? FileAccess::kGroup : FileAccess::kOwner;
 }
 
 bool PosixFileSystem::exists(const std::string& path) {

@@ -63,9 +63,14 @@ Status Cluster::recover(const std::function<StatusOr<std::vector<float>>()>& ini
   FileSystem& files = *services_.files;
   const std::string& directory = config_.directory;
   RUBATO_ASSIGN_OR_RETURN(identity_, open_run_identity(files, directory, config_.digests));
-  RUBATO_ASSIGN_OR_RETURN(spool_, Spool::open(files, directory, spool_options(config_)));
-  RUBATO_ASSIGN_OR_RETURN(versions_, VersionStore::open(files, directory, *layout_));
-  RUBATO_ASSIGN_OR_RETURN(journal_, Journal::open(files, directory, identity_.journal_identity()));
+  RUBATO_ASSIGN_OR_RETURN(spool_, Spool::open(files, directory,
+                                              {.quota_bytes = config_.quota_bytes,
+                                               .other_use = {},
+                                               .keep = config_.keep_deltas}));
+  RUBATO_ASSIGN_OR_RETURN(versions_, VersionStore::open(files, directory, config_.digests.layout));
+  RUBATO_ASSIGN_OR_RETURN(Journal journal,
+                          Journal::open(files, directory, identity_.journal_identity()));
+  journal_.emplace(std::move(journal));
   RUBATO_ASSIGN_OR_RETURN(const auto snapshots, list_checkpoints(files, directory));
   if (snapshots.empty()) {
     if (journal_->next_index() > 0) {
@@ -111,16 +116,21 @@ Status Cluster::restore(const std::string& snapshot) {
   RUBATO_RETURN_IF_ERROR(reader.read_theta(*layout_, theta));
   RUBATO_RETURN_IF_ERROR(make_state(std::move(theta)));
   RUBATO_RETURN_IF_ERROR(reader.restore([this](StateWalk& walk) { state_->walk_state(walk); }));
-  RUBATO_RETURN_IF_ERROR(state_->republish());
   last_saved_step_ = reader.meta().step;
   for (const Task& task : state_->coordinator().tasks_in_flight()) recorded_tasks_[task.id] = task;
   // The journal goes on where the snapshot stands.
+  if (journal_->next_index() < state_->records()) {
+    return absl::DataLossError(cat("[cluster] ", config_.directory, ": got a journal of ",
+                                   journal_->next_index(), " records, want the ", state_->records(),
+                                   " that the snapshot has seen"));
+  }
+  if (journal_->next_index() == state_->records()) return absl::OkStatus();
   RUBATO_ASSIGN_OR_RETURN(JournalReader records,
                           JournalReader::open(files, config_.directory, state_->records()));
   for (;;) {
-    RUBATO_ASSIGN_OR_RETURN(const std::optional<std::string> bytes, records.next());
-    if (!bytes) break;
-    RUBATO_ASSIGN_OR_RETURN(const LoggedEvent record, logged_event_from(*bytes));
+    RUBATO_ASSIGN_OR_RETURN(const std::optional<JournalRecord> next, records.next());
+    if (!next) break;
+    RUBATO_ASSIGN_OR_RETURN(const LoggedEvent record, logged_event_from(next->bytes));
     RUBATO_ASSIGN_OR_RETURN(const Effects effects, state_->process(record));
     write_records(record, effects);
     ++recovered_records_;
@@ -175,7 +185,9 @@ std::vector<TimedEvent> Cluster::wait_for_events() {
 Status Cluster::make_durable(const std::vector<TimedEvent>& events) {
   if (events.empty()) return absl::OkStatus();
   for (const TimedEvent& event : events) {
-    journal_->append(to_bytes({event.now, event.incoming.event, event.incoming.notes}));
+    RUBATO_RETURN_IF_ERROR(
+        journal_->append(to_bytes({event.now, event.incoming.event, event.incoming.notes}))
+            .status());
   }
   return journal_->sync();
 }

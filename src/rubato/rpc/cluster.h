@@ -25,6 +25,7 @@
 #include "rubato/rpc/timeline.h"
 #include "rubato/store/file_system.h"
 #include "rubato/store/journal.h"
+#include "rubato/store/journal_reader.h"
 #include "rubato/store/retention.h"
 
 namespace rubato {
@@ -106,6 +107,7 @@ class Cluster {
   std::optional<UpdateVerdict> answer_at_once(WorkerId worker, TaskId task) const;
   Spool& spool() { return *spool_; }
   VersionStore& versions() { return *versions_; }
+  FileSystem& files() { return *services_.files; }
   /// Judges a delta that lies in the spool, complete and synced; blocks until it is durable.
   StatusOr<UpdateVerdict> deliver(WorkerId worker, const DeltaClaim& claim, double norm,
                                   bool finite);
@@ -157,7 +159,7 @@ class Cluster {
   const Layout* layout_ = nullptr;
   int64_t num_params_ = 0;
   RunIdentity identity_;
-  std::unique_ptr<Journal> journal_;
+  std::optional<Journal> journal_;
   std::unique_ptr<Spool> spool_;
   std::unique_ptr<VersionStore> versions_;
   Nanos clock_base_ = 0;   // of the run's clock when this process began

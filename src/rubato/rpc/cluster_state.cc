@@ -1,10 +1,13 @@
 #include "rubato/rpc/cluster_state.h"
 
+#include <optional>
 #include <set>
 
 #include "rubato/base/archive.h"
 #include "rubato/base/digest.h"
-#include "rubato/rpc/spooled_delta.h"
+#include "rubato/codec/codec.h"
+#include "rubato/rpc/wire.h"
+#include "rubato/server/encoded_delta.h"
 
 namespace rubato {
 
@@ -56,27 +59,54 @@ StatusOr<Effects> ClusterState::process(const LoggedEvent& record) {
 }
 
 Status ClusterState::apply(const Apply& effect) {
-  std::vector<std::unique_ptr<SpooledDelta>> sources;
+  struct Member {
+    SpooledDelta spooled;
+    std::shared_ptr<const Codec> codec;
+    std::optional<EncodedDelta> decoded;
+    PublishedVersion base;
+  };
+  const auto num_params = static_cast<int64_t>(theta().size());
+  std::vector<Member> members(effect.members.size());
   std::vector<ServerModel::Delta> deltas;
-  for (const Apply::Member& member : effect.members) {
-    RUBATO_ASSIGN_OR_RETURN(
-        sources.emplace_back(),
-        SpooledDelta::open(spool_, member.task, static_cast<int64_t>(theta().size())));
+  for (size_t i = 0; i < members.size(); ++i) {
+    Member& member = members[i];
+    RUBATO_ASSIGN_OR_RETURN(member.spooled, spool_.read(effect.members[i].task));
+    const DeltaMeta& meta = member.spooled.header.meta;
+    RUBATO_ASSIGN_OR_RETURN(member.codec, codec_from_text(meta.codec, meta.codec_options));
+    const auto encoded = std::as_bytes(std::span(member.spooled.payload));
+    RUBATO_RETURN_IF_ERROR(annotate(member.codec->check(encoded, num_params), member.spooled.path));
+    member.decoded.emplace(*member.codec, encoded, num_params);
     ServerModel::Delta& delta = deltas.emplace_back();
-    delta.values = &sources.back()->source();
+    delta.values = &*member.decoded;
+    if (server_->needs().task_base) {
+      const auto base = bases_.find(effect.members[i].task);
+      RUBATO_CHECK(base != bases_.end());
+      RUBATO_ASSIGN_OR_RETURN(member.base, versions_.read(base->second));
+      delta.base = member.base.values;
+    }
   }
   server_->apply(effect, deltas);
+  for (const Apply::Member& member : effect.members) bases_.erase(member.task);
   return absl::OkStatus();
 }
 
 Status ClusterState::publish_for(const Task& task) {
-  if (versions_.has(task.base)) return absl::OkStatus();
-  return versions_.publish(task.base, *server_->publish());
+  if (server_->needs().task_base) bases_[task.id] = task.base;
+  if (published_ == task.base) return absl::OkStatus();
+  RUBATO_RETURN_IF_ERROR(versions_.publish(task.base, *server_->publish()));
+  published_ = task.base;
+  return absl::OkStatus();
 }
 
 Status ClusterState::retain_versions() {
+  std::set<TaskId> group;
+  for (const TaskId task : coordinator_->tasks_in_group()) group.insert(task);
+  std::erase_if(bases_, [&](const auto& entry) {
+    return coordinator_->find_task(entry.first) == nullptr && !group.contains(entry.first);
+  });
   std::set<Version> wanted;
   for (const Task& task : coordinator_->tasks_in_flight()) wanted.insert(task.base);
+  for (const auto& [task, base] : bases_) wanted.insert(base);
   return versions_.retain(wanted);
 }
 
@@ -88,21 +118,18 @@ Status ClusterState::trim_spool() {
   return spool_.trim(wanted);
 }
 
+Status ClusterState::persist_versions() {
+  std::set<Version> wanted;
+  for (const Task& task : coordinator_->tasks_in_flight()) wanted.insert(task.base);
+  for (const auto& [task, base] : bases_) wanted.insert(base);
+  return versions_.persist(wanted);
+}
+
 void ClusterState::walk_state(StateWalk& walk) {
   coordinator_->walk_state(walk);
   PrefixedWalk outer(walk, "outer.");
   server_->walk_state(outer);
-  walk_record(walk, "cluster", [this](auto& parts) { parts(now_, records_); });
-}
-
-Status ClusterState::republish() {
-  // Every task in flight may still be fetched for; the versions between are gone, and so would be
-  // their tasks if the snapshot were all there is: the files outlive a restart.
-  for (const Task& task : coordinator_->tasks_in_flight()) {
-    if (task.base == Version(coordinator_->counts().version))
-      RUBATO_RETURN_IF_ERROR(publish_for(task));
-  }
-  return retain_versions();
+  walk_record(walk, "cluster", [this](auto& parts) { parts(now_, records_, bases_); });
 }
 
 std::string ClusterState::digest() {

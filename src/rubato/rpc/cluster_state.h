@@ -6,7 +6,9 @@
 //   theta, Dispatch publishes the version it starts from
 #pragma once
 
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,7 +36,9 @@ class ClusterState {
   /// the state is then of no more use.
   StatusOr<Effects> process(const LoggedEvent& record);
 
-  /// After a snapshot is safe, or when nothing will be replayed: deltas that no group waits for go.
+  /// Before a snapshot: versions that it cannot make again survive a crash.
+  Status persist_versions();
+  /// After a snapshot is safe: deltas that no group waits for go.
   Status trim_spool();
 
   const Coordinator& coordinator() const { return *coordinator_; }
@@ -48,11 +52,8 @@ class ClusterState {
 
   /// All but theta, for snapshots.
   void walk_state(StateWalk& walk);
-  /// Makes a fresh state go on from a snapshot: theta, then walk_state with a restoring walk; then
-  /// republish().
+  /// Makes a fresh state go on from a snapshot: theta, then walk_state with a restoring walk.
   void restore_theta(std::span<const float> theta) { server_->set_theta(theta); }
-  /// Makes the files of the current version again where a crash took them.
-  Status republish();
   /// Digest over theta, the chain's planes and the coordinator: equal digests are equal states.
   std::string digest();
 
@@ -70,6 +71,8 @@ class ClusterState {
   VersionStore& versions_;
   Nanos now_ = 0;
   int64_t records_ = 0;
+  std::optional<Version> published_;  // the last one; files of others are there until retained
+  std::map<TaskId, Version> bases_;   // of deltas to come, for a chain that needs them
 };
 
 }  // namespace rubato

@@ -174,6 +174,12 @@ StatusOr<v1::EnrolReply> enrol_over_grpc(const LinkConfig& config,
   grpc::ClientContext context;
   context.set_deadline(answer_deadline());
   v1::EnrolReply reply;
+  if (request.secret().empty()) {
+    v1::RenewRequest renewal;
+    renewal.set_csr_pem(request.csr_pem());
+    RUBATO_RETURN_IF_ERROR(from_grpc(stub->Renew(&context, renewal, &reply)));
+    return reply;
+  }
   RUBATO_RETURN_IF_ERROR(from_grpc(stub->Enrol(&context, request, &reply)));
   return reply;
 }

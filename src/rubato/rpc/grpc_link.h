@@ -22,7 +22,7 @@ struct LinkConfig {
 
 std::unique_ptr<CoordinatorLink> make_grpc_link(const LinkConfig& config);
 
-/// Enrolment over a connection of its own.
+/// Enrolment over a connection of its own; without a secret, the known key's next certificate.
 StatusOr<v1::EnrolReply> enrol_over_grpc(const LinkConfig& config, const v1::EnrolRequest& request);
 
 }  // namespace rubato

@@ -160,11 +160,9 @@ class EnrolmentService final : public v1::Enrolment::Service {
     if (answer.ok()) *reply = std::move(*answer);
     return to_grpc(answer.status());
   }
-  grpc::Status Renew(grpc::ServerContext* context, const v1::RenewRequest* request,
+  grpc::Status Renew(grpc::ServerContext*, const v1::RenewRequest* request,
                      v1::EnrolReply* reply) override {
-    const StatusOr<WorkerId> worker = gatekeeper_.identify(caller_of(*context));
-    if (!worker.ok()) return to_grpc(worker.status());
-    StatusOr<v1::EnrolReply> answer = gatekeeper_.renew(*worker, *request);
+    StatusOr<v1::EnrolReply> answer = gatekeeper_.renew(*request);
     if (answer.ok()) *reply = std::move(*answer);
     return to_grpc(answer.status());
   }

@@ -10,12 +10,6 @@ Status wrong(std::string_view who, std::string_view what, std::string_view got,
   return absl::InvalidArgumentError(cat("[", who, "] ", what, ": got ", got, ", want ", want));
 }
 
-StatusOr<std::shared_ptr<const Codec>> chosen_codec(const Choice& choice) {
-  RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<const Codec> codec,
-                          make_codec(choice.name, choice.options));
-  return std::shared_ptr<const Codec>(std::move(codec));
-}
-
 v1::Codec to_proto(const Choice& choice) {
   v1::Codec message;
   message.set_name(choice.name);
@@ -35,8 +29,9 @@ bool is_listed(const std::string& name, const auto& names) {
 
 StatusOr<std::unique_ptr<Reception>> Reception::make(Cluster& cluster, ReceptionConfig config) {
   std::unique_ptr<Reception> reception(new Reception(cluster, std::move(config)));
-  RUBATO_ASSIGN_OR_RETURN(reception->up_, chosen_codec(reception->config_.up_codec));
-  RUBATO_ASSIGN_OR_RETURN(reception->down_, chosen_codec(reception->config_.down_codec));
+  RUBATO_ASSIGN_OR_RETURN(reception->up_, codec_from_proto(to_proto(reception->config_.up_codec)));
+  RUBATO_ASSIGN_OR_RETURN(reception->down_,
+                          codec_from_proto(to_proto(reception->config_.down_codec)));
   return reception;
 }
 
@@ -161,8 +156,8 @@ StatusOr<Fetch> Reception::fetch(const v1::FetchRequest& request) const {
   } else if (request.what_case() == v1::FetchRequest::kVersion) {
     if (request.codec().name() != down_->name())
       return wrong("fetch", "codec", "another one than was agreed", down_->name());
-    RUBATO_ASSIGN_OR_RETURN(const VersionView version,
-                            cluster_.versions().open(Version(request.version())));
+    RUBATO_ASSIGN_OR_RETURN(const PublishedVersion version,
+                            cluster_.versions().read(Version(request.version())));
     fetch.view_ = version.file;
     fetch.floats_ = version.values;
     fetch.codec_ = down_;
@@ -208,7 +203,7 @@ StatusOr<v1::PushOffsetReply> Reception::push_offset(WorkerId worker,
   const TaskId task(request.task());
   const bool is_awaited = request.incarnation() == cluster_.identity().incarnation &&
                           !cluster_.answer_at_once(worker, task);
-  reply.set_offset(is_awaited ? cluster_.spool().bytes_of(task) : 0);
+  reply.set_offset(is_awaited ? cluster_.spool().arrived_bytes(task) : 0);
   return reply;
 }
 
@@ -247,31 +242,67 @@ StatusOr<std::unique_ptr<Push>> Reception::push(WorkerId worker, const v1::Delta
     return push;
   }
   if (is_empty) return push;
-  RUBATO_ASSIGN_OR_RETURN(push->upload_, cluster_.spool().begin({.task = push->claim_.task,
-                                                                 .codec = config_.up_codec.name,
-                                                                 .values = cluster_.num_params(),
-                                                                 .bytes = header.bytes(),
-                                                                 .digest = header.digest()}));
+  const DeltaMeta meta{.codec = header.codec().name(),
+                       .codec_options = codec_options_text(to_proto(config_.up_codec)),
+                       .values = cluster_.num_params(),
+                       .bytes = header.bytes(),
+                       .digest = header.digest()};
+  StatusOr<SpoolUpload> upload = cluster_.spool().begin(push->claim_.task, meta);
+  if (absl::IsAlreadyExists(upload.status())) {
+    // Nobody has booked the other one, or the answer would have been given above.
+    RUBATO_RETURN_IF_ERROR(cluster_.spool().remove(push->claim_.task));
+    upload = cluster_.spool().begin(push->claim_.task, meta);
+  }
+  RUBATO_RETURN_IF_ERROR(upload.status());
+  push->upload_.emplace(std::move(*upload));
   push->offset_ = push->upload_->offset();
-  // What came before a cut is measured again, from the disk.
-  RUBATO_RETURN_IF_ERROR(
-      push->upload_->read_back([&](std::string_view bytes) { return push->measure(bytes); }));
+  push->measured_whole_ = push->offset_ == 0;
   return push;
 }
 
-Status Push::measure(std::string_view bytes) {
+// Norm and finiteness of what has come; a chunk that begins and ends where blocks do is an
+// encoding.
+Status Push::measure(int64_t offset, std::string_view bytes) {
+  const int64_t block = codec_->block_bytes(), size = static_cast<int64_t>(bytes.size());
+  const bool is_last = offset + size == claim_.notes.bytes_up;
+  if (offset % block != 0 || (size % block != 0 && !is_last)) {
+    return wrong("push", "a chunk", cat(size, " bytes at ", offset),
+                 cat("one of whole blocks of ", block));
+  }
+  const int64_t first = offset / block * codec_->block_values();
+  const int64_t whole = size / block * codec_->block_values();
+  const int64_t count = is_last ? cluster_.num_params() - first : whole;
+  scratch_.resize(static_cast<size_t>(count));
   const auto encoded = std::as_bytes(std::span(bytes));
-  const int64_t blocks = static_cast<int64_t>(bytes.size()) / codec_->block_bytes();
+  RUBATO_RETURN_IF_ERROR(codec_->check(encoded, count));
+  codec_->decode(encoded, 0, scratch_);
+  norm_.add(scratch_);
   return absl::OkStatus();
 }
 
 Status Push::add(const v1::Chunk& chunk) {
   if (!upload_) return wrong("push", "a chunk", "bytes of an empty delta", "none");
   RUBATO_RETURN_IF_ERROR(check_chunk(chunk, offset_, claim_.notes.bytes_up));
-  RUBATO_RETURN_IF_ERROR(upload_->append(chunk.data()));
-  RUBATO_RETURN_IF_ERROR(measure(chunk.data()));
+  if (measured_whole_) RUBATO_RETURN_IF_ERROR(measure(offset_, chunk.data()));
+  RUBATO_RETURN_IF_ERROR(upload_->append(offset_, chunk.data()));
   offset_ += static_cast<int64_t>(chunk.data().size());
   cluster_.heard_from(worker_);
+  return absl::OkStatus();
+}
+
+Status Push::measure_spooled() {
+  RUBATO_ASSIGN_OR_RETURN(const SpooledDelta delta, cluster_.spool().read(claim_.task));
+  const int64_t step =
+      std::max<int64_t>(kChunkBytes / codec_->block_bytes(), 1) * codec_->block_bytes();
+  norm_ = {};
+  for (int64_t offset = 0; offset < claim_.notes.bytes_up; offset += step) {
+    const Status status = measure(
+        offset, delta.payload.substr(static_cast<size_t>(offset), static_cast<size_t>(step)));
+    if (status.ok()) continue;
+    // No encoder made these bytes: they are of no use to anybody.
+    RUBATO_RETURN_IF_ERROR(cluster_.spool().remove(claim_.task));
+    return status;
+  }
   return absl::OkStatus();
 }
 
@@ -280,6 +311,7 @@ StatusOr<v1::PushReply> Push::finish() {
   if (upload_) {
     RUBATO_RETURN_IF_ERROR(upload_->commit());
     upload_.reset();
+    if (!measured_whole_) RUBATO_RETURN_IF_ERROR(measure_spooled());
   }
   RUBATO_ASSIGN_OR_RETURN(const UpdateVerdict verdict,
                           cluster_.deliver(worker_, claim_, norm_.norm(), norm_.finite()));

@@ -73,17 +73,19 @@ class Push {
  private:
   friend class Reception;
   explicit Push(Cluster& cluster) : cluster_(cluster) {}
-  Status measure(std::string_view bytes);
+  Status measure(int64_t offset, std::string_view bytes);
+  Status measure_spooled();
 
   Cluster& cluster_;
   WorkerId worker_;
   DeltaClaim claim_;
   std::shared_ptr<const Codec> codec_;
   std::optional<v1::PushReply> answer_;
-  std::unique_ptr<Upload> upload_;
-  int64_t offset_ = 0;
+  std::optional<SpoolUpload> upload_;
+  int64_t offset_ = 0;          // [bytes] of the encoding that are here
+  bool measured_whole_ = true;  // no part of it came before this push
   NormAccumulator norm_;
-  std::vector<float> scratch_;
+  std::vector<float> scratch_;  // of one chunk's values
 };
 
 class Reception {

@@ -1,6 +1,9 @@
 #include "rubato/rpc/wire.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <map>
 
 #include <xxhash.h>
 
@@ -186,6 +189,58 @@ StatusOr<UpdateVerdict> verdict_from_proto(const v1::PushReply& reply) {
   return absl::InvalidArgumentError(cat("[exchange] got a verdict of kind ",
                                         static_cast<int>(reply.verdict()),
                                         ", want a known one; bring both sides to one release"));
+}
+
+// ---- codecs
+
+namespace {
+
+// Numbers as the codec declared them: whole ones or any.
+StatusOr<std::shared_ptr<const Codec>> make_codec_of(const std::string& name,
+                                                     const std::map<std::string, double>& numbers) {
+  RUBATO_ASSIGN_OR_RETURN(const CodecEntry* entry,
+                          find_entry<CodecEntry>("codec", "codec", codec_entries(), name));
+  std::map<std::string, OptionValue> given;
+  for (const auto& [option, number] : numbers) {
+    const auto spec = std::ranges::find(entry->options, option, &OptionSpec::name);
+    const bool is_integer = spec != entry->options.end() && spec->kind == OptionKind::kInteger &&
+                            std::abs(number) < 1e15 && number == std::floor(number);
+    given[option] = is_integer ? OptionValue(static_cast<int64_t>(number)) : OptionValue(number);
+  }
+  RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<const Codec> codec, make_codec(name, given));
+  return std::shared_ptr<const Codec>(std::move(codec));
+}
+
+}  // namespace
+
+StatusOr<std::shared_ptr<const Codec>> codec_from_proto(const v1::Codec& message) {
+  return make_codec_of(message.name(), {message.options().begin(), message.options().end()});
+}
+
+std::string codec_options_text(const v1::Codec& message) {
+  const std::map<std::string, double> sorted(message.options().begin(), message.options().end());
+  std::string text;
+  for (const auto& [name, number] : sorted) text += cat(name, " = ", to_text(number), "\n");
+  return text;
+}
+
+StatusOr<std::shared_ptr<const Codec>> codec_from_text(const std::string& name,
+                                                       const std::string& options) {
+  std::map<std::string, double> numbers;
+  std::string_view rest = options;
+  while (!rest.empty()) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    const size_t equals = line.find(" = ");
+    double number = 0;
+    const char* end = line.data() + line.size();
+    if (equals == std::string_view::npos ||
+        std::from_chars(line.data() + equals + 3, end, number).ptr != end) {
+      return absl::DataLossError(cat("[codec] got options \"", options, "\", want NAME = NUMBER"));
+    }
+    numbers[std::string(line.substr(0, equals))] = number;
+  }
+  return make_codec_of(name, numbers);
 }
 
 // ---- checks

@@ -2,9 +2,11 @@
 // here, field by field; what goes out is only translated.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "rubato/base/layout.h"
+#include "rubato/codec/codec.h"
 #include "rubato/coordinator/door.h"
 #include "rubato/coordinator/task.h"
 #include "rubato/rpc/event_outcome.h"
@@ -44,6 +46,13 @@ v1::RejectReason to_proto(RejectReason reason);
 v1::PushReply to_proto(const UpdateVerdict& verdict);
 /// InvalidArgument `[exchange] ..` for a reply without a verdict.
 StatusOr<UpdateVerdict> verdict_from_proto(const v1::PushReply& reply);
+
+/// A codec as the protocol names it. NotFound or InvalidArgument as make_codec().
+StatusOr<std::shared_ptr<const Codec>> codec_from_proto(const v1::Codec& message);
+/// Its options as text, for what lies on disk, and back: `block = 64`.
+std::string codec_options_text(const v1::Codec& message);
+StatusOr<std::shared_ptr<const Codec>> codec_from_text(const std::string& name,
+                                                       const std::string& options);
 
 /// InvalidArgument `[who] NAME: ..` unless `text` is short and printable.
 Status check_text(std::string_view who, std::string_view name, const std::string& text);

@@ -105,7 +105,6 @@ class Worker {
     report.fetch_ns = clock() - began;
     if (config_.reset_inner) inner_ = services_.workload->optimizer().make_state(num_params_);
     TaskRun run(task, *base, &inner_);
-    base_.reset();  // the run holds it; nobody else needs it while it trains
     train(run, report);
     if (!attendance_->is_wanted(task.id.value()) && !stop_asked()) {
       report.verdict = "given up";
@@ -240,7 +239,6 @@ class Worker {
   v1::Codec up_name_, down_name_;
   std::optional<ErrorFeedback> feedback_;
   std::vector<std::byte> encoded_;
-  PublishedBase base_;
   Nanos saved_at_ = 0;
 };
 

@@ -258,7 +258,7 @@ void Simulation::apply(const Apply& effect) {
   std::vector<ServerModel::Delta> deltas;
   for (const Apply::Member& member : effect.members) {
     const TaskRun& run = *flights_.at(member.task).run;
-    deltas.push_back({&values.emplace_back(run.delta()), run.base()});
+    deltas.push_back({&values.emplace_back(run.delta()), *run.base()});
   }
   server_->apply(effect, deltas);
   progress_.staleness = effect.staleness;

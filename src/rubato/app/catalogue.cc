@@ -1,6 +1,7 @@
 #include "rubato/app/catalogue.h"
 
 #include "rubato/app/methods.h"
+#include "rubato/codec/codec.h"
 #include "rubato/schedule/gate.h"
 #include "rubato/schedule/sampler.h"
 #include "rubato/schedule/step_policy.h"
@@ -42,6 +43,8 @@ std::vector<CatalogueKind> catalogue(std::span<const OuterEntry* const> outer) {
        descriptions(sampler_entries())},
       {"inner", "the optimizer of the local steps", "inner.kind", "adamw", false,
        descriptions(inner_entries())},
+      {"codec", "how pseudo-gradients and parameters travel", "", "", false,
+       descriptions(codec_entries())},
   };
 }
 

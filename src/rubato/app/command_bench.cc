@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "rubato/app/command_support.h"
+#include "rubato/bench/codec_bench.h"
 #include "rubato/bench/engine_bench.h"
 #include "rubato/bench/generation_bench.h"
 #include "rubato/bench/outer_bench.h"
@@ -21,8 +22,8 @@ namespace rubato {
 namespace {
 
 // Large enough that no cache holds a plane: the paper's 20M model has about as many parameters.
-constexpr int64_t kOuterParams = 16'000'000;
-constexpr int kOuterRepeats = 5;
+constexpr int64_t kMemoryBoundParams = 16'000'000;
+constexpr int kMemoryBoundRepeats = 5;
 
 struct BenchFlags {
   std::vector<std::string> names;
@@ -133,7 +134,8 @@ StatusOr<BenchResult> generation(const BenchFlags& flags, int threads) {
 
 StatusOr<BenchResult> outer(const BenchFlags&, int threads) {
   ThreadPool pool(threads);
-  RUBATO_ASSIGN_OR_RETURN(const auto rows, bench_outer(kOuterParams, kOuterRepeats, pool));
+  RUBATO_ASSIGN_OR_RETURN(const auto rows,
+                          bench_outer(kMemoryBoundParams, kMemoryBoundRepeats, pool));
   BenchResult result;
   Table table;
   table.columns = {{"outer rule", "", "links in front of sgd"},
@@ -146,6 +148,34 @@ StatusOr<BenchResult> outer(const BenchFlags&, int threads) {
     result.rows.push_back({{"bench", "outer"},
                            {"name", row.name},
                            {"threads", threads},
+                           {"gb_per_s", row.gb_per_s},
+                           {"limit_gb_per_s", row.limit_gb_per_s},
+                           {"share_of_limit", row.share_of_limit}});
+  }
+  result.tables = {std::move(table)};
+  return result;
+}
+
+StatusOr<BenchResult> codec(const BenchFlags&, int threads) {
+  ThreadPool pool(threads);
+  RUBATO_ASSIGN_OR_RETURN(const auto rows,
+                          bench_codec(kMemoryBoundParams, kMemoryBoundRepeats, pool));
+  BenchResult result;
+  Table table;
+  table.columns = {{"codec", "", "with default options"},
+                   {"work", "", "update: decoded block by block while nesterov folds it in"},
+                   {"size", "bit", "of a value"},
+                   {"speed", "GB/s", "of fp32 values"},
+                   {"limit", "GB/s", "reads and writes the same bytes; update: nesterov on fp32"},
+                   {"share", "1", "speed / limit"}};
+  for (const CodecBenchRow& row : rows) {
+    table.rows.push_back({row.name, row.work, fixed(row.bits_per_value, 2), fixed(row.gb_per_s, 2),
+                          fixed(row.limit_gb_per_s, 2), fixed(row.share_of_limit, 3)});
+    result.rows.push_back({{"bench", "codec"},
+                           {"name", row.name},
+                           {"work", row.work},
+                           {"threads", threads},
+                           {"bits_per_value", row.bits_per_value},
                            {"gb_per_s", row.gb_per_s},
                            {"limit_gb_per_s", row.limit_gb_per_s},
                            {"share_of_limit", row.share_of_limit}});
@@ -237,9 +267,10 @@ struct Bench {
   std::string name;
   StatusOr<BenchResult> (*run)(const BenchFlags&, int threads);
 };
-const std::array<Bench, 5> kBenches = {{{"engine", engine},
+const std::array<Bench, 6> kBenches = {{{"engine", engine},
                                         {"generation", generation},
                                         {"outer", outer},
+                                        {"codec", codec},
                                         {"simulator", simulator},
                                         {"peers", peers}}};
 

@@ -17,9 +17,10 @@ void add_describe(CLI::App& app, CommandBody& chosen) {
   };
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand(
-      "describe", "every rule, link, gate, policy, method and recipe key with its options");
-  command->add_option("kind", flags->query.kind,
-                      "method, rule, link, gate, policy, sampler, inner, recipe, or any name");
+      "describe", "every rule, link, gate, policy, codec, method and recipe key with its options");
+  command->add_option(
+      "kind", flags->query.kind,
+      "method, rule, link, gate, policy, sampler, inner, codec, recipe, or any name");
   command->add_option("name", flags->query.name, "one entry of that kind");
   command->add_flag("--json", flags->json, "as one JSON object");
   command->footer(

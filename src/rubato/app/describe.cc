@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "rubato/app/methods.h"
+#include "rubato/codec/codec.h"
 #include "rubato/outer/outer_rule.h"
 
 namespace rubato {
@@ -95,9 +96,22 @@ std::vector<std::string> outer_notes(const std::string& name) {
   return notes;
 }
 
+// What a codec makes of a value, asked of the thing itself with its defaults.
+std::vector<std::string> codec_notes(const std::string& name) {
+  const auto codec = make_codec(name);
+  if (!codec.ok()) return {};
+  const int64_t values = (*codec)->block_values(), bytes = (*codec)->block_bytes();
+  std::vector<std::string> notes = {
+      cat(8 * static_cast<double>(bytes) / static_cast<double>(values),
+          " bits a value, in blocks of ", values)};
+  if ((*codec)->lossless()) notes.push_back("loses nothing");
+  return notes;
+}
+
 std::vector<std::string> notes_of(const CatalogueKind& kind, const Description& entry) {
   std::vector<std::string> notes;
   if (kind.name == "rule" || kind.name == "link") return outer_notes(entry.name);
+  if (kind.name == "codec") return codec_notes(entry.name);
   if (kind.name == "method") {
     const StatusOr<const Method*> method = find_method(entry.name);
     if (!method.ok()) return notes;
@@ -126,16 +140,19 @@ std::string entry_text(const CatalogueKind& kind, const Description& entry) {
   if (!entry.formula.empty()) out += cat("  ", entry.formula, "\n");
   if (!entry.source.empty()) out += cat("  source: ", entry.source, "\n");
   for (const std::string& note : notes_of(kind, entry)) out += cat("  ", note, "\n");
-  if (kind.name != "method") out += cat("  chosen by ", kind.selector, "\n");
+  const bool in_recipe = !kind.selector.empty();
+  if (in_recipe && kind.name != "method") out += cat("  chosen by ", kind.selector, "\n");
   if (!entry.options.empty()) {
-    out += cat("options in [", kind.section(), ".", entry.name, "]:\n");
+    out += in_recipe ? cat("options in [", kind.section(), ".", entry.name, "]:\n") : "options:\n";
   }
   for (const OptionSpec& spec : entry.options) out += option_line(spec);
   return out;
 }
 
 std::string list_text(const CatalogueKind& kind) {
-  std::string out = cat(kind.name, ": ", kind.meaning, " (", kind.selector, ")\n");
+  std::string out = cat(kind.name, ": ", kind.meaning);
+  if (!kind.selector.empty()) out += cat(" (", kind.selector, ")");
+  out += "\n";
   size_t width = 0;
   for (const Description& entry : kind.entries) width = std::max(width, entry.name.size());
   for (const Description& entry : kind.entries) {

@@ -266,6 +266,7 @@ std::shared_ptr<const RecipeSchema> RecipeSchema::make(std::span<const Catalogue
               compare_section(schema->methods_),
               tune_section()};
   for (const CatalogueKind& kind : kinds) {
+    if (kind.selector.empty()) continue;
     auto section = std::ranges::find(sections, kind.section(), &RecipeSection::name);
     if (section == sections.end()) {
       section = sections.insert(sections.end(), {kind.section(), kind.meaning, {}, "", ""});
@@ -273,6 +274,7 @@ std::shared_ptr<const RecipeSchema> RecipeSchema::make(std::span<const Catalogue
     section->options.push_back(selector_option(kind));
   }
   for (const CatalogueKind& kind : kinds) {
+    if (kind.selector.empty()) continue;
     for (const Description& entry : kind.entries) {
       if (entry.options.empty()) continue;
       sections.push_back({cat(kind.section(), ".", entry.name), entry.summary, entry.options,

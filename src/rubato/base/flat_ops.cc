@@ -13,13 +13,6 @@ namespace {
 // Sixteen partial sums in fixed order: the compiler may vectorise it without changing a bit.
 constexpr int64_t kLanes = 16;
 
-// An exponent of all ones is NaN or infinity; integer tests survive every compiler flag.
-uint32_t is_bad(float value) {
-  uint32_t bits = 0;
-  std::memcpy(&bits, &value, sizeof bits);
-  return static_cast<uint32_t>((bits & 0x7F800000u) == 0x7F800000u);
-}
-
 double sum_of(std::span<const double> lanes) {
   double sum = 0;
   for (double lane : lanes) sum += lane;
@@ -42,24 +35,20 @@ double blocked_sum(int64_t size, Term term) {
   return total;
 }
 
-// lanes += the squares of `rows` x kLanes floats; not 0 when one is not finite.
-RUBATO_MULTIVERSION uint32_t add_squares(const float* x, int64_t rows, double* lanes) {
-  double sums[kLanes];
-  uint32_t bad[kLanes] = {};
-  for (int64_t lane = 0; lane < kLanes; ++lane) sums[lane] = lanes[lane];
+// lanes += the squares of `rows` x kLanes floats. Vectors by name: gcc takes so short an inner loop
+// apart before it could see them.
+RUBATO_MULTIVERSION void add_squares(const float* x, int64_t rows, double* lanes) {
+  using Floats = float __attribute__((vector_size(kLanes * sizeof(float))));
+  using Doubles = double __attribute__((vector_size(kLanes * sizeof(double))));
+  Doubles sums;
+  std::memcpy(&sums, lanes, sizeof sums);
   for (int64_t row = 0; row < rows; ++row, x += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-      const auto value = static_cast<double>(x[lane]);
-      sums[lane] += value * value;
-      bad[lane] |= is_bad(x[lane]);
-    }
+    Floats floats;
+    std::memcpy(&floats, x, sizeof floats);
+    const Doubles values = __builtin_convertvector(floats, Doubles);
+    sums += values * values;
   }
-  uint32_t any = 0;
-  for (int64_t lane = 0; lane < kLanes; ++lane) {
-    lanes[lane] = sums[lane];
-    any |= bad[lane];
-  }
-  return any;
+  std::memcpy(lanes, &sums, sizeof sums);
 }
 
 }  // namespace
@@ -74,8 +63,13 @@ double dot(std::span<const float> x, std::span<const float> y) {
 double l2_norm(std::span<const float> x) { return std::sqrt(dot(x, x)); }
 
 bool all_finite(std::span<const float> x) {
+  // An exponent of all ones is NaN or infinity; integer tests survive every compiler flag.
   uint32_t bad = 0;
-  for (float value : x) bad |= is_bad(value);
+  for (float value : x) {
+    uint32_t bits = 0;
+    std::memcpy(&bits, &value, sizeof bits);
+    bad |= static_cast<uint32_t>((bits & 0x7F800000u) == 0x7F800000u);
+  }
   return bad == 0;
 }
 
@@ -92,18 +86,17 @@ void add_scaled(float scale, std::span<const float> x, std::span<float> y) {
 // Every element falls into the lane, and every block into the order, that blocked_sum gives it.
 void NormAccumulator::add(std::span<const float> piece) {
   const auto size = static_cast<int64_t>(piece.size());
-  uint32_t bad = 0;
   for (int64_t i = 0; i < size;) {
     const int64_t at = count_ % kBlockFloats, left = std::min(kBlockFloats - at, size - i);
+    const int64_t lane = at % kLanes;
     int64_t done = 0;
-    if (at % kLanes == 0 && left >= kLanes) {
+    if (lane == 0 && left >= kLanes) {
       done = left / kLanes * kLanes;
-      bad |= add_squares(piece.data() + i, done / kLanes, lanes_.data());
+      add_squares(piece.data() + i, done / kLanes, lanes_.data());
     } else {
-      for (; done < left && (done == 0 || (at + done) % kLanes != 0); ++done) {
+      for (; done < std::min(left, kLanes - lane); ++done) {
         const auto value = static_cast<double>(piece[i + done]);
-        lanes_[(at + done) % kLanes] += value * value;
-        bad |= is_bad(piece[i + done]);
+        lanes_[lane + done] += value * value;
       }
     }
     i += done;
@@ -113,9 +106,10 @@ void NormAccumulator::add(std::span<const float> piece) {
       lanes_.fill(0);
     }
   }
-  finite_ = finite_ && bad == 0;
 }
 
 double NormAccumulator::norm() const { return std::sqrt(total_ + sum_of(lanes_)); }
+
+bool NormAccumulator::finite() const { return std::isfinite(norm()); }
 
 }  // namespace rubato

@@ -30,14 +30,14 @@ class NormAccumulator {
  public:
   void add(std::span<const float> piece);
   double norm() const;
-  bool finite() const { return finite_; }
+  /// No NaN and no infinity so far: squares of floats cannot overflow a double.
+  bool finite() const;
   int64_t count() const { return count_; }  // [floats] so far
 
  private:
   std::array<double, 16> lanes_{};  // partial sums of the block under way
   double total_ = 0;                // of all blocks before it
   int64_t count_ = 0;
-  bool finite_ = true;
 };
 
 }  // namespace rubato

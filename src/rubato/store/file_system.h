@@ -26,6 +26,9 @@ class WritableFile {
   virtual Status append(std::string_view bytes) = 0;
   /// After OK the bytes survive a crash. After an error nothing is known: do not use the file.
   virtual Status sync() = 0;
+  /// Keeps the first `size` bytes of the file, which has as many; appends go behind them. Not
+  /// synced: after a crash the file may be as long as it was.
+  virtual Status truncate(int64_t size) = 0;
   /// Idempotent; does not sync.
   virtual Status close() = 0;
 };

@@ -61,6 +61,14 @@ class MemoryFileSystem::File final : public WritableFile {
     return absl::OkStatus();
   }
 
+  Status truncate(int64_t size) override {
+    RUBATO_CHECK(node_ != nullptr, path_, " is closed");
+    RUBATO_CHECK(size >= 0 && size <= static_cast<int64_t>(node_->bytes.size()), path_);
+    RUBATO_RETURN_IF_ERROR(system_.act(path_));
+    node_->bytes.resize(static_cast<size_t>(size));
+    return absl::OkStatus();
+  }
+
   Status close() override {
     node_ = nullptr;
     return absl::OkStatus();
@@ -269,10 +277,10 @@ void MemoryFileSystem::crash(Node& node, CrashKeeps keeps) {
   if (keeps == CrashKeeps::kNothing) node.entries = node.synced_entries;
   std::string& bytes = node.bytes;
   if (keeps == CrashKeeps::kNothing || keeps == CrashKeeps::kNames) bytes = node.synced_bytes;
-  if (keeps == CrashKeeps::kNamesAndHalf) {
-    const size_t synced = bytes.starts_with(node.synced_bytes) ? node.synced_bytes.size() : 0;
-    bytes.resize(synced + (bytes.size() - synced) / 2);
-  }
+  const auto unsynced = std::ranges::mismatch(bytes, node.synced_bytes).in1;
+  const auto half = unsynced + (bytes.end() - unsynced) / 2;
+  if (keeps == CrashKeeps::kNamesAndHalf) bytes.erase(half, bytes.end());
+  if (keeps == CrashKeeps::kNamesAndHole) std::fill(unsynced, half, '\0');
   node.synced_entries = node.entries;
   node.synced_bytes = bytes;
   node.lock.reset();  // whoever held it is gone

@@ -19,6 +19,7 @@ enum class CrashKeeps {
   kNothing,       // unsynced names and bytes are gone
   kNames,         // directories as they were last seen, unsynced bytes gone
   kNamesAndHalf,  // directories as last seen, half of each file's unsynced bytes: a torn write
+  kNamesAndHole,  // directories and sizes as last seen, zeros for the first half of unsynced bytes
   kEverything,
 };
 

@@ -71,6 +71,14 @@ class PosixWritableFile final : public WritableFile {
     return absl::OkStatus();
   }
 
+  Status truncate(int64_t size) override {
+    // A file that create() opened writes at its position, which must not stay behind the end.
+    if (retry([&] { return ::ftruncate(descriptor_.get(), size); }) != 0 ||
+        ::lseek(descriptor_.get(), size, SEEK_SET) < 0)
+      return file_error(path_, errno, "to shorten it");
+    return absl::OkStatus();
+  }
+
   Status close() override {
     if (const int error = descriptor_.close(); error != 0)
       return file_error(path_, error, "to close");

@@ -257,7 +257,9 @@ Status Cluster::save() {
                       .recipe_digest = config_.digests.recipe,
                       .data_digest = config_.digests.data,
                       .notes = {}};
-  if (services_.snapshot_notes) RUBATO_ASSIGN_OR_RETURN(meta.notes, services_.snapshot_notes());
+  if (services_.snapshot_notes) {
+    RUBATO_ASSIGN_OR_RETURN(meta.notes, services_.snapshot_notes());
+  }
   RUBATO_RETURN_IF_ERROR(services_.sink->flush());
   RUBATO_RETURN_IF_ERROR(write_checkpoint(*services_.files, config_.directory, meta, *layout_,
                                           state_->theta(),

@@ -20,6 +20,7 @@
 #include "rubato/metrics/sink.h"
 #include "rubato/rpc/cluster_state.h"
 #include "rubato/rpc/evaluator.h"
+#include "rubato/rpc/event_outcome.h"
 #include "rubato/rpc/roster.h"
 #include "rubato/rpc/run_identity.h"
 #include "rubato/rpc/timeline.h"
@@ -69,9 +70,6 @@ struct WorkerHello {
 /// A finished task's facts as the worker states them.
 struct DeltaClaim {
   TaskId task;
-  std::string codec;
-  int64_t bytes = 0;   // of the encoding
-  std::string digest;  // of the encoding
   int64_t steps_done = 0;
   int64_t tokens = 0;
   Nanos train_ns = 0;

@@ -48,8 +48,9 @@ StatusOr<Effects> ClusterState::process(const LoggedEvent& record) {
       versions_changed = true;
     } else if (const auto* reject = std::get_if<Reject>(&effect)) {
       // Refused for good: a replay needs the event's facts only. Another's task keeps its delta.
-      if (coordinator_->find_task(reject->task) == nullptr)
+      if (coordinator_->find_task(reject->task) == nullptr) {
         RUBATO_RETURN_IF_ERROR(spool_.remove(reject->task));
+      }
     } else if (const auto* discard = std::get_if<Discard>(&effect)) {
       RUBATO_RETURN_IF_ERROR(spool_.remove(discard->task));
     }

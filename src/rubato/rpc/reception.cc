@@ -1,6 +1,7 @@
 #include "rubato/rpc/reception.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace rubato {
 namespace {
@@ -247,14 +248,17 @@ StatusOr<std::unique_ptr<Push>> Reception::push(WorkerId worker, const v1::Delta
                        .values = cluster_.num_params(),
                        .bytes = header.bytes(),
                        .digest = header.digest()};
-  StatusOr<SpoolUpload> upload = cluster_.spool().begin(push->claim_.task, meta);
-  if (absl::IsAlreadyExists(upload.status())) {
+  Spool& spool = cluster_.spool();
+  StatusOr<SpoolUpload> upload = spool.begin(push->claim_.task, meta);
+  if (upload.ok()) {
+    push->upload_.emplace(std::move(*upload));
+  } else {
+    if (!absl::IsAlreadyExists(upload.status())) return upload.status();
     // Nobody has booked the other one, or the answer would have been given above.
-    RUBATO_RETURN_IF_ERROR(cluster_.spool().remove(push->claim_.task));
-    upload = cluster_.spool().begin(push->claim_.task, meta);
+    RUBATO_RETURN_IF_ERROR(spool.remove(push->claim_.task));
+    RUBATO_ASSIGN_OR_RETURN(SpoolUpload again, spool.begin(push->claim_.task, meta));
+    push->upload_.emplace(std::move(again));
   }
-  RUBATO_RETURN_IF_ERROR(upload.status());
-  push->upload_.emplace(std::move(*upload));
   push->offset_ = push->upload_->offset();
   push->measured_whole_ = push->offset_ == 0;
   return push;

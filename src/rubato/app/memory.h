@@ -12,7 +12,8 @@ namespace rubato {
 StatusOr<int64_t> phase_bytes(const SimulationConfig& config, const Workload& workload);
 
 /// [bytes] that a worker of a cluster holds at its peak: its copy, the version it started from, its
-/// inner state, the encoding of a delta with what error feedback keeps; the language model's engine.
+/// inner state, the encoding of a delta with what error feedback keeps; the language model's
+/// engine.
 StatusOr<int64_t> worker_bytes(const SimulationConfig& config, const Workload& workload);
 
 /// `available` [bytes], negative when unknown. ResourceExhausted `[memory] got 3.1 GiB, want 12.4

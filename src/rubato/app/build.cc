@@ -283,7 +283,7 @@ StatusOr<SimulationConfig> training_config(const Recipe& recipe, int threads) {
   config.gate = choice(recipe, "gate");
   config.policy = choice(recipe, "policy");
   config.sampler = choice(recipe, "sampler");
-  config.reset_inner = recipe.text("train.inner_state") == "reset";
+  config.worker.reset_inner = recipe.text("train.inner_state") == "reset";
   config.worker.first_step_at_max = recipe.text("lr.first_step") == "max";
   config.worker.inner_rewarm_steps = recipe.integer("train.inner_rewarm_steps");
   coordinator.door = build_door(recipe);

@@ -42,7 +42,7 @@ struct SimulationConfig : MachineConfig {
   std::vector<SimWorker> fleet;
   /// The real workers that the one simulated worker stands for (k x batch); empty otherwise. Each
   /// of its steps counts as one local step of each of them and takes as long as the slowest needs
-  /// for its step and for exchanging gradient and parameters; make() sets its speed.
+  /// for its step and for exchanging gradient and parameters: make() slows it down.
   std::vector<SimWorker> stands_for;
   int threads = 1;
   std::optional<int64_t> eval_every_steps;  // [local steps]

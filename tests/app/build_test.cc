@@ -39,6 +39,30 @@ TEST(Build, AFleetIsItsSpeedsWithTheirComingsAndGoings) {
   EXPECT_EQ(config->fleet[1].return_at, 90'500'000'000);
 }
 
+TEST(Build, LinksAreOneForAllOrOneAWorker) {
+  const auto config =
+      training_config(recipe("[fleet]\nseconds_per_step = [0.5, 2]\ndown_bytes_per_s = [1.25e7]\n"
+                             "up_bytes_per_s = [inf, 1e6]\n[train]\noverlap = \"upload\"\n"),
+                      1);
+  ASSERT_TRUE(config.ok()) << config.status();
+  for (const SimWorker& worker : config->fleet) {
+    EXPECT_EQ(worker.link.down_bytes_per_s, 12'500'000);
+    EXPECT_EQ(worker.link.latency, 0);
+  }
+  EXPECT_EQ(config->fleet[0].link.up_bytes_per_s, std::nullopt);
+  EXPECT_EQ(config->fleet[1].link.up_bytes_per_s, 1'000'000);
+  EXPECT_EQ(config->coordinator.overlap, Overlap::kUpload);
+  const auto none = training_config(recipe(""), 1);
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_EQ(none->fleet[0].link.down_bytes_per_s, std::nullopt);
+  EXPECT_EQ(none->fleet[0].link.up_bytes_per_s, std::nullopt);
+  EXPECT_EQ(none->coordinator.overlap, Overlap::kNone);
+  EXPECT_EQ(
+      training_error("[fleet]\nseconds_per_step = [1, 2, 3]\nlatency_s = [0.1, 0.2]\n"),
+      "[recipe] demo.toml:3: fleet.latency_s: got 2 numbers for 3 workers, want one a worker, "
+      "one for all or []");
+}
+
 TEST(Build, KeysThatContradictEachOtherAreNamedWithTheirLine) {
   EXPECT_EQ(training_error("[fleet]\nseconds_per_step = [1, 2]\njoin_s = [1, 2, 3]\n"),
             "[recipe] demo.toml:3: fleet.join_s: got 3 times for 2 workers, want one a worker or "
@@ -74,7 +98,8 @@ TEST(Build, KBatchIsOneWorkerThatStandsForAll) {
   ASSERT_TRUE(config.ok()) << config.status();
   ASSERT_EQ(config->fleet.size(), 1u);
   EXPECT_EQ(config->fleet[0].ns_per_step, 3'330'000'000);  // the slowest of the four
-  EXPECT_EQ(config->stands_for.size(), 4u);
+  ASSERT_EQ(config->stands_for.size(), 4u);
+  EXPECT_EQ(config->stands_for[0].ns_per_step, 580'000'000);
   EXPECT_EQ(config->worker.batch_sequences, 12);
   EXPECT_EQ(config->coordinator.budget_steps, 101);  // 402 local steps are 101 of four
   EXPECT_TRUE(config->merged_data);
@@ -126,6 +151,10 @@ TEST(Memory, CountsEveryPlaneOfEveryWorker) {
   const auto config = training_config(own, 1);
   // Theta, published; DN's two planes; four workers with two copies and AdamW's two planes.
   EXPECT_EQ(*phase_bytes(*config, *built->workload), (2 + 2 + 4 * 4) * 100 * 4);
+  // Where communication overlaps, a second task with parameters and base of its own.
+  SimulationConfig overlapping = *config;
+  overlapping.coordinator.overlap = Overlap::kFull;
+  EXPECT_EQ(*phase_bytes(overlapping, *built->workload), (2 + 2 + 4 * 6) * 100 * 4);
   EXPECT_TRUE(check_memory(*config, *built->workload, 8000).ok());
   EXPECT_TRUE(check_memory(*config, *built->workload, -1).ok());
   EXPECT_TRUE(absl::IsResourceExhausted(check_memory(*config, *built->workload, 7999)));

@@ -43,6 +43,12 @@ TEST(Methods, AreWhatTheirNamesSay) {
   EXPECT_EQ(dn.text("policy.kind"), "dylu");
 }
 
+TEST(Methods, RoundsHaveNothingToOverlap) {
+  const Recipe base = recipe("[train]\noverlap = \"full\"\n");
+  EXPECT_EQ(recipe_for_method(base, "sync-diloco")->text("train.overlap"), "none");
+  EXPECT_EQ(recipe_for_method(base, "dn-dylu")->text("train.overlap"), "full");
+}
+
 TEST(Methods, ResolvedRecipeReadsBackAsTheSameMethod) {
   const Recipe base = recipe("[methods.dn-dylu]\n\"outer.delayed_nesterov.lr\" = 0.4\n");
   const Recipe dn = *recipe_for_method(base, "dn-dylu");

@@ -23,6 +23,10 @@ v1::ToWorker dispatch_message(const Task& task, int64_t num_params) {
   return message;
 }
 
+Status going_down() {
+  return absl::UnavailableError("[cluster] the coordinator goes down; try again when it is back");
+}
+
 // What the effects of an arrival say about it.
 UpdateVerdict verdict_of(TaskId task, const Effects& effects) {
   for (const Effect& effect : effects) {
@@ -39,13 +43,7 @@ UpdateVerdict verdict_of(TaskId task, const Effects& effects) {
 Cluster::Cluster(ClusterConfig config, const ClusterServices& services)
     : config_(std::move(config)), services_(services), roster_(config_.lease) {}
 
-Cluster::~Cluster() {
-  roster_.release_all(v1::Release::WHY_STOPPING, "the coordinator ends");
-  // Whoever still waits for an answer gets one.
-  const std::lock_guard lock(queue_mutex_);
-  closed_ = true;
-  for (Incoming& incoming : queue_) answer(incoming, going_down());
-}
+Cluster::~Cluster() { roster_.release_all(v1::Release::WHY_STOPPING, "the coordinator ends"); }
 
 StatusOr<std::unique_ptr<Cluster>> Cluster::open(
     ClusterConfig config, const ClusterServices& services, const Layout& layout,
@@ -141,6 +139,13 @@ Status Cluster::restore(const std::string& snapshot) {
 // ---- the driver
 
 StatusOr<Cluster::End> Cluster::run(const std::atomic<bool>* stop) {
+  const StatusOr<End> end = drive(stop);
+  // A disk that failed leaves nobody waiting.
+  if (!end.ok()) refuse_further_events(going_down());
+  return end;
+}
+
+StatusOr<Cluster::End> Cluster::drive(const std::atomic<bool>* stop) {
   while (!finished()) {
     if (stop != nullptr && stop->load()) return stop_now();
     std::vector<TimedEvent> events = wait_for_events();
@@ -227,8 +232,8 @@ bool Cluster::finished() const {
 }
 
 StatusOr<Cluster::End> Cluster::finish() {
+  refuse_further_events(UpdateVerdict{UpdateVerdict::Kind::kRejected, RejectReason::kFinished});
   roster_.release_all(v1::Release::WHY_FINISHED, "the run's budget is used up");
-  refuse_further_events();
   if (evaluator_) {
     evaluate_if_due(true);
     evaluator_->finish();
@@ -240,8 +245,8 @@ StatusOr<Cluster::End> Cluster::finish() {
 
 StatusOr<Cluster::End> Cluster::stop_now() {
   // Everything acknowledged is in the journal; a snapshot only makes the next start shorter.
+  refuse_further_events(going_down());
   roster_.release_all(v1::Release::WHY_STOPPING, "it comes back");
-  refuse_further_events();
   if (last_save_took_ < kSaveWhileStopping) RUBATO_RETURN_IF_ERROR(save());
   return End::kStopped;
 }
@@ -276,20 +281,18 @@ Status Cluster::save() {
 
 void Cluster::post(Incoming incoming) {
   const std::lock_guard lock(queue_mutex_);
-  if (closed_) return answer(incoming, going_down());
+  if (last_word_) return answer(incoming, *last_word_);
   queue_.push_back(std::move(incoming));
   queue_changed_.notify_all();
 }
 
-void Cluster::refuse_further_events() {
+// Whoever waits gets this answer, and whoever comes later.
+void Cluster::refuse_further_events(const StatusOr<UpdateVerdict>& last_word) {
   const std::lock_guard lock(queue_mutex_);
-  closed_ = true;
-  for (Incoming& incoming : queue_) answer(incoming, going_down());
+  last_word_ = last_word;
+  for (Incoming& incoming : queue_) answer(incoming, last_word);
+  for (Incoming& incoming : timeline_->give_up()) answer(incoming, last_word);
   queue_.clear();
-}
-
-Status Cluster::going_down() const {
-  return absl::UnavailableError("[cluster] the coordinator goes down; try again when it is back");
 }
 
 void Cluster::answer(Incoming& incoming, const StatusOr<UpdateVerdict>& verdict) {

@@ -133,6 +133,7 @@ class Cluster {
   Status make_state(std::vector<float> theta);
   Status restore(const std::string& snapshot);
 
+  StatusOr<End> drive(const std::atomic<bool>* stop);
   std::vector<TimedEvent> wait_for_events();
   Status make_durable(const std::vector<TimedEvent>& events);
   Status take(TimedEvent& event);
@@ -148,8 +149,7 @@ class Cluster {
   void collect_evaluations();
 
   void post(Incoming incoming);
-  void refuse_further_events();
-  Status going_down() const;
+  void refuse_further_events(const StatusOr<UpdateVerdict>& last_word);
   static void answer(Incoming& incoming, const StatusOr<UpdateVerdict>& verdict);
 
   ClusterConfig config_;
@@ -169,8 +169,8 @@ class Cluster {
 
   std::mutex queue_mutex_;
   std::condition_variable queue_changed_;
-  std::vector<Incoming> queue_;  // from any thread, until the driver takes it
-  bool closed_ = false;          // nothing is taken any more
+  std::vector<Incoming> queue_;                       // from any thread, until the driver takes it
+  std::optional<StatusOr<UpdateVerdict>> last_word_;  // present: nothing is taken any more
 
   // The driver's own.
   std::unique_ptr<Timeline> timeline_;

@@ -1,5 +1,6 @@
 #include "rubato/rpc/timeline.h"
 
+#include <iterator>
 #include <utility>
 
 namespace rubato {
@@ -45,6 +46,13 @@ std::optional<Nanos> RealTimeline::next_look() const {
   if (!queue_.empty()) return 0;
   if (timer_) return timer_->at;
   return std::nullopt;
+}
+
+std::vector<Incoming> RealTimeline::give_up() {
+  std::vector<Incoming> rest(std::make_move_iterator(queue_.begin()),
+                             std::make_move_iterator(queue_.end()));
+  queue_.clear();
+  return rest;
 }
 
 // ---- the virtual clock
@@ -142,6 +150,15 @@ std::vector<TimedEvent> VirtualTimeline::take(Nanos) {
     events.push_back({next.at, {.event = Start{}, .notes = {}, .outcome = nullptr}});
   }
   return events;
+}
+
+std::vector<Incoming> VirtualTimeline::give_up() {
+  std::vector<Incoming> rest;
+  for (auto& [task, incoming] : arrived_) rest.push_back(std::move(incoming));
+  for (auto& [worker, incoming] : joined_) rest.push_back(std::move(incoming));
+  arrived_.clear();
+  joined_.clear();
+  return rest;
 }
 
 }  // namespace rubato

@@ -43,6 +43,8 @@ class Timeline {
   virtual std::vector<TimedEvent> take(Nanos clock) = 0;
   /// The time to look again although nothing comes; nullopt: there is none.
   virtual std::optional<Nanos> next_look() const = 0;
+  /// What has come and will not happen any more, for an answer at the end.
+  virtual std::vector<Incoming> give_up() = 0;
 };
 
 /// The real clock. Training starts when `start_workers` have joined, unless it has already.
@@ -53,6 +55,7 @@ class RealTimeline final : public Timeline {
   void follow(Nanos now, const Effects& effects) override;
   std::vector<TimedEvent> take(Nanos clock) override;
   std::optional<Nanos> next_look() const override;
+  std::vector<Incoming> give_up() override;
 
  private:
   int64_t start_workers_;
@@ -80,6 +83,7 @@ class VirtualTimeline final : public Timeline {
   void follow(Nanos now, const Effects& effects) override;
   std::vector<TimedEvent> take(Nanos clock) override;
   std::optional<Nanos> next_look() const override { return std::nullopt; }
+  std::vector<Incoming> give_up() override;
 
  private:
   enum class Kind : uint8_t { kArrival, kLeave, kJoin, kTimer };

@@ -145,6 +145,27 @@ TEST(JournalDamage, ARecordOfAnotherSegmentOrJournalDoesNotFit) {
   expect_refused(files, kSecond, "the segment does not continue the one before it");
 }
 
+// Two pasts of one run: the same numbers, other records.
+TEST(JournalDamage, ARecordOrSegmentOfAnotherPastDoesNotFit) {
+  MemoryFileSystem files, others;
+  write_journal(files);
+  auto other = open_journal(others);
+  ASSERT_TRUE(other->append("another past").ok());
+  ASSERT_TRUE(append_records(*other, 3).ok());
+  ASSERT_TRUE(other->start_segment().ok());
+  ASSERT_TRUE(append_records(*other, 5).ok());
+  ASSERT_TRUE(other->sync().ok());
+  const std::string second = *files.read_file(kSecond);
+  ASSERT_TRUE(files.replace_file(kSecond, *others.read_file(kSecond)).ok());
+  expect_refused(files, kSecond, "the segment does not continue the one before it");
+  ASSERT_TRUE(files.replace_file(kSecond, second).ok());
+  std::string first = *files.read_file(kFirst);
+  const std::string stranger = frames(others, kFirst, 1, 2, 4);
+  first.replace(first.size() - static_cast<size_t>(frames_bytes(1, 4)), stranger.size(), stranger);
+  ASSERT_TRUE(files.replace_file(kFirst, first).ok());
+  expect_refused(files, kFirst, "want record 1: got record 1, which does not follow");
+}
+
 TEST(JournalDamage, AMissingSegmentIsRefused) {
   MemoryFileSystem files;
   write_journal(files);

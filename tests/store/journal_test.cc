@@ -1,5 +1,7 @@
 #include "rubato/store/journal.h"
 
+#include <thread>
+
 #include "tests/store/journal_rig.h"
 #include "tests/store/temporary_directory.h"
 #include <gmock/gmock.h>
@@ -212,6 +214,40 @@ TEST(JournalReader, StopsAtARecordThatIsHalfWrittenAndGoesOnWhenItIsWhole) {
     read_on();
     ASSERT_EQ(records, tiny_records(0, 4)) << size;
   }
+}
+
+// Records of several pages, so that a read meets writes half done.
+TEST(JournalReader, ReadsBesideAWriterInAnotherThread) {
+  const TemporaryDirectory directory;
+  PosixFileSystem files;
+  constexpr int64_t kRecords = 1500;
+  const auto record = [](int64_t i) {
+    return std::string(static_cast<size_t>(i * 977 % 30'000), static_cast<char>(i));
+  };
+  auto journal = Journal::open(files, directory.path(), tiny_identity());
+  ASSERT_TRUE(journal.ok()) << journal.status();
+  auto reader = JournalReader::open(files, directory.path(), 0);
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  Status written;
+  std::thread writer([&] {
+    for (int64_t i = 0; i < kRecords && written.ok(); ++i) {
+      written.Update(journal->append(record(i)).status());
+      if (i % 3 == 0) written.Update(journal->sync());
+      if (i % 100 == 0) written.Update(journal->start_segment());
+    }
+    written.Update(journal->sync());
+  });
+  Status read;
+  for (int64_t i = 0; i < kRecords && read.ok();) {
+    const auto next = reader->next();
+    read = next.status();
+    if (!next.ok() || !*next) continue;
+    if ((*next)->index != i || (*next)->bytes != record(i)) read = absl::InternalError(cat(i));
+    ++i;
+  }
+  writer.join();
+  EXPECT_EQ(written, absl::OkStatus());
+  EXPECT_EQ(read, absl::OkStatus());
 }
 
 TEST(JournalReader, WorksOnTheMachinesFiles) {

@@ -51,7 +51,9 @@ void expect_kept(MemoryFileSystem& files, const std::set<TaskId>& committed) {
   }
   for (const SpoolEntry& entry : spool.list()) {
     if (!entry.complete) continue;
-    ASSERT_TRUE(spool.read(entry.task)->verify().ok()) << "nothing is complete by half";
+    const auto found = spool.read(entry.task);
+    ASSERT_TRUE(found.ok()) << "nothing is complete by half: " << found.status();
+    ASSERT_EQ(found->verify(), absl::OkStatus());
   }
   for (int64_t task = 0; task < 3; ++task) {
     Status sent = upload(spool, TaskId(task), tiny_delta(task));
@@ -61,8 +63,11 @@ void expect_kept(MemoryFileSystem& files, const std::set<TaskId>& committed) {
   }
   *opened = nullptr;
   files.restart(CrashKeeps::kNothing);
-  for (int64_t task = 0; task < 3; ++task)
-    ASSERT_EQ(open_delta(files, kRun, TaskId(task))->payload, tiny_delta(task));
+  for (int64_t task = 0; task < 3; ++task) {
+    const auto found = open_delta(files, kRun, TaskId(task));
+    ASSERT_TRUE(found.ok()) << found.status();
+    ASSERT_EQ(found->payload, tiny_delta(task));
+  }
 }
 
 TEST(SpoolCrash, WhereverThePowerGoesWhatWasAcknowledgedIsThere) {

@@ -300,6 +300,20 @@ TEST(Spool, AnErrorOfCommittingRemovesTheUpload) {
   }
 }
 
+// A process that was killed behind the rename leaves a name that is not on disk yet.
+TEST(Spool, CommittingAgainBringsTheNameToDisk) {
+  MemoryFileSystem files;
+  open_spool(files);
+  const std::string path = "run/spool/task-1.delta";
+  const std::string delta = tiny_delta(1);
+  auto file = files.create(path);
+  ASSERT_TRUE((*file)->append(encode_delta_header(TaskId(1), meta_of(delta)) + delta).ok());
+  ASSERT_TRUE((*file)->sync().ok());
+  ASSERT_TRUE(open_spool(files)->begin(TaskId(1), meta_of(delta))->commit().ok());
+  files.restart(CrashKeeps::kNothing);
+  EXPECT_TRUE(files.exists(path));
+}
+
 TEST(Spool, RemovedIsGoneAndAnOpenUploadEnds) {
   MemoryFileSystem files;
   const auto spool = open_spool(files);

@@ -165,6 +165,8 @@ TEST_F(AdmissionTest, AFileThatDoesNotReadChangesNothing) {
   EXPECT_TRUE(absl::IsDataLoss(admission_->revoke(worker)));
   EXPECT_TRUE(absl::IsDataLoss(Admission::open(files_, "/run").status()));
   EXPECT_TRUE(admission_->is_allowed(worker, "0a"));
+  ASSERT_TRUE(files_.replace_file(kFile, "").ok());
+  EXPECT_TRUE(absl::IsDataLoss(Admission::open(files_, "/run").status())) << "nothing is no table";
   ASSERT_TRUE(files_.remove_file(kFile).ok());
   EXPECT_TRUE(absl::IsNotFound(admission_->revoke(worker)));
   ASSERT_TRUE(files_.replace_file(kFile, good).ok());

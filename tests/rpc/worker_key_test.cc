@@ -102,7 +102,7 @@ TEST(WorkerKey, WhatACrashLeavesIsUsable) {
     return key->keep(files, given->pem, authority.certificate_pem(), kNow).ok();
   };
   for_crashes(
-      12, [](MemoryFileSystem&) {}, join,
+      24, [](MemoryFileSystem&) {}, join,
       [&](MemoryFileSystem& files, bool done) {
         const auto key = WorkerKey::create_or_load(files, "/identity");
         ASSERT_TRUE(key.ok()) << key.status();

@@ -103,7 +103,9 @@ Status Cluster::make_state(std::vector<float> theta) {
   RUBATO_ASSIGN_OR_RETURN(
       state_, ClusterState::make(config_.machine, *layout_, config_.shard_sequences,
                                  config_.tokens_per_sequence, std::move(theta), config_.threads,
-                                 *spool_, *versions_));
+                                 {.read = [this](TaskId task) { return spool_->read(task); },
+                                  .remove = [this](TaskId task) { return spool_->remove(task); }},
+                                 versions_.get()));
   return absl::OkStatus();
 }
 
@@ -271,10 +273,14 @@ Status Cluster::save() {
                                           [this](StateWalk& walk) { state_->walk_state(walk); }));
   RUBATO_RETURN_IF_ERROR(journal_->start_segment());
   if (!config_.keep_deltas) RUBATO_RETURN_IF_ERROR(journal_->trim_before(state_->records()));
-  RUBATO_RETURN_IF_ERROR(state_->trim_spool());
+  RUBATO_RETURN_IF_ERROR(spool_->trim(state_->needed_deltas()));
   last_saved_step_ = step;
   last_save_took_ = services_.clock() - began;
-  return prune_checkpoints(*services_.files, config_.directory, config_.retention, step).status();
+  RetentionPolicy retention = config_.retention;
+  // The first snapshot is where a replay of everything begins.
+  if (config_.keep_deltas && !retention.keep_every_steps)
+    retention.keep_every_steps = std::numeric_limits<int64_t>::max();
+  return prune_checkpoints(*services_.files, config_.directory, retention, step).status();
 }
 
 // ---- from the transport

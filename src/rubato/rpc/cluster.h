@@ -28,6 +28,7 @@
 #include "rubato/store/journal.h"
 #include "rubato/store/journal_reader.h"
 #include "rubato/store/retention.h"
+#include "rubato/store/spool.h"
 
 namespace rubato {
 

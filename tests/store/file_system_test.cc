@@ -4,6 +4,7 @@
 #include "tests/store/temporary_directory.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "rubato/store/memory_file_system.h"
 #include "rubato/store/posix_file_system.h"
@@ -68,6 +69,21 @@ TEST_P(FileSystemTest, CreateEmptiesAndOpenAppendKeeps) {
   EXPECT_EQ(*files_->read_file(at("a")), "xyz");
   EXPECT_TRUE(files_->open_append(at("new")).ok());
   EXPECT_EQ(files_->map(at("new"))->bytes, "");
+}
+
+TEST_P(FileSystemTest, AShortenedFileGoesOnAtItsEnd) {
+  for (const bool fresh : {true, false}) {
+    put(at("a"), "long words");
+    auto file = fresh ? files_->create(at("b")) : files_->open_append(at("a"));
+    if (fresh) {
+      ASSERT_TRUE((*file)->append("long words").ok());
+    }
+    EXPECT_TRUE((*file)->truncate(10).ok());
+    EXPECT_TRUE((*file)->truncate(4).ok());
+    EXPECT_TRUE((*file)->append(" way").ok());
+    EXPECT_TRUE((*file)->sync().ok());
+    EXPECT_EQ(*files_->read_file(at(fresh ? "b" : "a")), "long way");
+  }
 }
 
 TEST_P(FileSystemTest, AViewOutlivesTheFilesName) {
@@ -137,6 +153,22 @@ TEST_P(FileSystemTest, ReplaceFileLeavesNothingBesideIt) {
   EXPECT_EQ(files_->list(root_)->size(), 1u);
 }
 
+TEST_P(FileSystemTest, APrivateFileIsItsOwnersAlone) {
+  ASSERT_TRUE(files_->create_private(at("new")).ok());
+  EXPECT_EQ(*files_->file_access(at("new")), FileAccess::kOwner);
+  EXPECT_TRUE(absl::IsAlreadyExists(files_->create_private(at("new")).status()));
+  EXPECT_TRUE(absl::IsNotFound(files_->file_access(at("none")).status()));
+}
+
+TEST_P(FileSystemTest, ReplacingPrivatelyHidesWhatOthersCouldRead) {
+  put(at("key"), "old");
+  put(at("key.tmp"), "left by a crash, open to all");
+  ASSERT_TRUE(files_->replace_private_file(at("key"), "new").ok());
+  EXPECT_EQ(*files_->read_file(at("key")), "new");
+  EXPECT_EQ(*files_->file_access(at("key")), FileAccess::kOwner);
+  EXPECT_EQ(files_->list(root_)->size(), 1u);
+}
+
 TEST_P(FileSystemTest, ADirectoryIsLockedOnceAtATime) {
   ASSERT_TRUE(files_->make_directories(at("run")).ok());
   auto first = files_->lock_directory(at("run"));
@@ -155,6 +187,20 @@ TEST_P(FileSystemTest, AvailableBytesAreThoseOfTheNearestParent) {
   const auto bytes = files_->available_bytes(at("not/made/yet"));
   ASSERT_TRUE(bytes.ok()) << bytes.status();
   EXPECT_GT(*bytes, 0);
+}
+
+TEST(PosixFileSystem, AccessIsTheFilesMode) {
+  TemporaryDirectory directory;
+  PosixFileSystem files;
+  const std::string path = join_path(directory.path(), "key");
+  ASSERT_TRUE(files.replace_private_file(path, "secret").ok());
+  struct stat facts {};
+  ASSERT_EQ(::stat(path.c_str(), &facts), 0);
+  EXPECT_EQ(facts.st_mode & 07777, mode_t{0600});
+  ASSERT_EQ(::chmod(path.c_str(), 0640), 0);
+  EXPECT_EQ(*files.file_access(path), FileAccess::kGroup);
+  ASSERT_EQ(::chmod(path.c_str(), 0602), 0);
+  EXPECT_EQ(*files.file_access(path), FileAccess::kEveryone);
 }
 
 TEST(PosixFileSystem, AFullDiskIsResourceExhausted) {
@@ -178,8 +224,9 @@ TEST(Paths, PartsJoinAndSplit) {
 }
 
 TEST(MemoryFileSystem, ACrashLosesWhatWasNotSynced) {
-  for (const CrashKeeps keeps : {CrashKeeps::kNothing, CrashKeeps::kNames,
-                                 CrashKeeps::kNamesAndHalf, CrashKeeps::kEverything}) {
+  for (const CrashKeeps keeps :
+       {CrashKeeps::kNothing, CrashKeeps::kNames, CrashKeeps::kNamesAndHalf,
+        CrashKeeps::kNamesAndHole, CrashKeeps::kEverything}) {
     MemoryFileSystem files;
     auto file = files.create("a");
     ASSERT_TRUE((*file)->append("1234").ok());
@@ -190,9 +237,24 @@ TEST(MemoryFileSystem, ACrashLosesWhatWasNotSynced) {
     files.restart(keeps);
     const std::string want = keeps == CrashKeeps::kEverything     ? "12345678"
                              : keeps == CrashKeeps::kNamesAndHalf ? "123456"
+                             : keeps == CrashKeeps::kNamesAndHole ? std::string(
+                                                                        "1234\0\0"
+                                                                        "78",
+                                                                        8)
                                                                   : "1234";
     EXPECT_EQ(*files.read_file("a"), want);
     EXPECT_EQ(files.exists("unsynced"), keeps != CrashKeeps::kNothing);
+  }
+}
+
+TEST(MemoryFileSystem, AFileThatWasShortenedIsAsItWasUntilItIsSynced) {
+  for (const CrashKeeps keeps : {CrashKeeps::kNames, CrashKeeps::kEverything}) {
+    MemoryFileSystem files;
+    ASSERT_TRUE(files.replace_file("a", "12345678").ok());
+    auto file = files.open_append("a");
+    ASSERT_TRUE((*file)->truncate(2).ok());
+    files.restart(keeps);
+    EXPECT_EQ(*files.read_file("a"), keeps == CrashKeeps::kNames ? "12345678" : "12");
   }
 }
 
@@ -217,8 +279,9 @@ TEST(MemoryFileSystem, AFailingSyncSaysSo) {
 
 // The claim of replace_file, for a power cut at every unit of its work.
 TEST(MemoryFileSystem, ReplaceFileIsAtomicWhereverThePowerGoes) {
-  for (const CrashKeeps keeps : {CrashKeeps::kNothing, CrashKeeps::kNames,
-                                 CrashKeeps::kNamesAndHalf, CrashKeeps::kEverything}) {
+  for (const CrashKeeps keeps :
+       {CrashKeeps::kNothing, CrashKeeps::kNames, CrashKeeps::kNamesAndHalf,
+        CrashKeeps::kNamesAndHole, CrashKeeps::kEverything}) {
     bool finished = false;
     for (int64_t work = 0; !finished; ++work) {
       MemoryFileSystem files;

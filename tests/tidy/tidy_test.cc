@@ -137,6 +137,7 @@ const std::vector<Ban> kBans = {
     {R"(#include [<"]CLI)", {"app"}, "the command line only in app/"},
     {R"(#include [<"]sentencepiece)", {"text"}, "sentencepiece only in text/"},
     {R"(#include [<"]grpc)", {"rpc"}, "gRPC only in rpc/"},
+    {R"(#include [<"]openssl)", {"rpc"}, "OpenSSL only in rpc/"},
     {R"(\busing namespace\b)", {}, "names say where they come from"},
 };
 

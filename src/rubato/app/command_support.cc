@@ -57,6 +57,12 @@ Nanos monotonic_now() {
       .count();
 }
 
+int64_t unix_now_s() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
 RunEnvironment run_environment(FileSystem& files, const Recipe& recipe, const TrainingFlags& flags,
                                const Terminal& terminal, ProgressPrinter* progress,
                                std::string_view suffix) {

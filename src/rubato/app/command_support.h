@@ -43,6 +43,9 @@ int thread_count(int wanted);
 /// Nanoseconds of a clock that never goes back.
 Nanos monotonic_now();
 
+/// Seconds since 1970 by the system's clock: for certificates, which end at a time of day.
+int64_t unix_now_s();
+
 /// The environment of runs of `recipe` in this process; `files`, `terminal` and `progress` outlive
 /// it. For a language model it measures what the processor can do, which takes a tenth of a second.
 RunEnvironment run_environment(FileSystem& files, const Recipe& recipe, const TrainingFlags& flags,

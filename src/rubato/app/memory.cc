@@ -48,6 +48,15 @@ StatusOr<int64_t> phase_bytes(const SimulationConfig& config, const Workload& wo
          engine_bytes(config, workload);
 }
 
+StatusOr<int64_t> worker_bytes(const SimulationConfig& config, const Workload& workload) {
+  // Copy, base, encoding (at most as long), residual and candidate.
+  const int64_t planes = 5 + workload.optimizer().num_planes();
+  SimulationConfig one = config;
+  one.fleet.resize(1);
+  return planes * workload.layout().size() * static_cast<int64_t>(sizeof(float)) +
+         engine_bytes(one, workload);
+}
+
 Status check_memory(const SimulationConfig& config, const Workload& workload, int64_t available) {
   RUBATO_ASSIGN_OR_RETURN(const int64_t wanted, phase_bytes(config, workload));
   if (available < 0 || wanted <= available) return absl::OkStatus();

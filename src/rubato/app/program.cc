@@ -66,6 +66,10 @@ int run_program(std::span<const std::string> args, Terminal terminal) {
   add_train(app, chosen);
   add_compare(app, chosen);
   add_tune(app, chosen);
+  add_coordinator(app, chosen);
+  add_invite(app, chosen);
+  add_workers(app, chosen);
+  add_worker(app, chosen);
   add_eval(app, chosen);
   add_sample(app, chosen);
   add_report(app, chosen);

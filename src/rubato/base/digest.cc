@@ -30,6 +30,10 @@ std::string digest_of(std::span<const float> values) {
       std::string_view(reinterpret_cast<const char*>(values.data()), values.size_bytes()));
 }
 
+uint64_t checksum_of(std::string_view bytes, uint64_t seed) {
+  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
+}
+
 Digester::Digester() : state_(std::make_unique<State>()) { XXH3_128bits_reset(state_->hash); }
 Digester::~Digester() = default;
 

@@ -14,6 +14,9 @@ std::string digest_of(std::string_view bytes);
 /// Of the floats' bytes in memory.
 std::string digest_of(std::span<const float> values);
 
+/// XXH3 with 64 bits, for records and chunks; other seeds make other sums of the same bytes.
+uint64_t checksum_of(std::string_view bytes, uint64_t seed = 0);
+
 /// The digest of a stream of pieces; equal to digest_of of their concatenation.
 class Digester {
  public:

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "rubato/base/archive.h"
+#include "rubato/base/digest.h"
 #include "rubato/base/int128.h"
 
 namespace rubato {
@@ -58,7 +59,17 @@ Coordinator::Coordinator(CoordinatorConfig config, std::unique_ptr<Gate> gate,
 
 void Coordinator::step(Nanos now, const Event& event, Effects& effects) {
   now_ = std::max(now_, now);
+  const size_t before = effects.size();
   std::visit([&](const auto& which) { on(which, effects); }, event);
+  if (effects.size() == before) return;
+  ArchiveWriter history;
+  history(effects_digest_);
+  for (size_t i = before; i < effects.size(); ++i) {
+    auto kind = static_cast<uint8_t>(effects[i].index());
+    history(kind);
+    std::visit([&](auto& which) { which.archive(history); }, effects[i]);
+  }
+  effects_digest_ = digest_of(history.bytes);
 }
 
 // ---- membership
@@ -419,17 +430,6 @@ void Coordinator::supersede(const std::vector<TaskId>& tasks) {
   for (TaskId task : tasks) {
     if (in_flight_.erase(task) > 0) fates_[static_cast<size_t>(task.value())] = TaskFate::kRefused;
   }
-}
-
-// ---- state
-
-const Task* Coordinator::find_task(TaskId task) const {
-  const auto it = in_flight_.find(task);
-  return it == in_flight_.end() ? nullptr : &it->second.task;
-}
-
-void Coordinator::walk_state(StateWalk& walk) {
-  walk_record(walk, "coordinator", [this](auto& parts) { archive(parts); });
 }
 
 }  // namespace rubato

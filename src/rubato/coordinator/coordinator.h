@@ -77,6 +77,20 @@ class Coordinator {
   const CoordinatorConfig& config() const { return config_; }
   /// The task in flight of that id, or nullptr.
   const Task* find_task(TaskId task) const;
+  /// Tasks that are somebody's work now, by id.
+  std::vector<Task> tasks_in_flight() const;
+  /// Arrived deltas that wait for the rest of their group: the driver keeps them.
+  std::vector<TaskId> tasks_in_group() const;
+  bool is_connected(WorkerId worker) const;
+  std::vector<WorkerId> connected_workers() const;
+  bool started() const { return started_; }
+  /// The timer that is still to go off, for a driver that goes on from a saved state.
+  std::optional<SetTimer> pending_timer() const;
+  /// The answer to a delta that needs no event because it changes nothing: one that was applied
+  /// before, or that nobody asked `worker` for. Nullopt when step() has to decide.
+  std::optional<Effect> answer_at_once(WorkerId worker, TaskId task) const;
+  /// Digest over every effect since the run began, in order: equal digests are equal histories.
+  const std::string& effects_digest() const { return effects_digest_; }
   /// Everything but the configuration, as one record.
   void walk_state(StateWalk& walk);
 
@@ -153,7 +167,8 @@ class Coordinator {
   template <class A>
   void archive(A& a) {
     a(now_, started_, finished_, counts_, ledger_, door_, progress_, workers_, in_flight_, fates_,
-      group_, window_opened_, timers_, timer_at_, held_arrivals_, next_save_steps_);
+      group_, window_opened_, timers_, timer_at_, held_arrivals_, next_save_steps_,
+      effects_digest_);
   }
 
   CoordinatorConfig config_;
@@ -176,6 +191,7 @@ class Coordinator {
   std::optional<Nanos> timer_at_;       // when the valid one goes off
   int64_t held_arrivals_ = 0;           // since the last outer step of a buffering chain
   int64_t next_save_steps_ = 0;
+  std::string effects_digest_;
 };
 
 }  // namespace rubato

@@ -19,15 +19,26 @@ struct WorkerJoined {
   WorkerId worker;
   Nanos ns_per_step = 0;   // declared or calibrated; <= 0: unknown until the first delta
   bool has_state = false;  // it still holds its inner state of this run
+  template <class A>
+  void archive(A& a) {
+    a(worker, ns_per_step, has_state);
+  }
 };
 
 /// A worker is gone: its lease expired or it left. Its unfinished data goes back in line.
 struct WorkerLost {
   WorkerId worker;
+  template <class A>
+  void archive(A& a) {
+    a(worker);
+  }
 };
 
 /// Training begins with the workers that have joined.
-struct Start {};
+struct Start {
+  template <class A>
+  void archive(A&) {}
+};
 
 /// A delta lies safely at the driver; these are its facts.
 struct UpdateArrived {
@@ -38,11 +49,19 @@ struct UpdateArrived {
   Nanos train_ns = 0;  // time spent in local steps
   double norm = 0;     // L2 norm of the delta
   bool finite = true;
+  template <class A>
+  void archive(A& a) {
+    a(worker, task, steps_done, tokens, train_ns, norm, finite);
+  }
 };
 
 /// A timer set by an effect went off.
 struct TimerFired {
   int64_t timer = 0;
+  template <class A>
+  void archive(A& a) {
+    a(timer);
+  }
 };
 
 using Event = std::variant<WorkerJoined, WorkerLost, Start, UpdateArrived, TimerFired>;
@@ -54,6 +73,10 @@ struct Apply {
   struct Member {
     TaskId task;
     double weight = 1;
+    template <class A>
+    void archive(A& a) {
+      a(task, weight);
+    }
   };
   std::vector<Member> members;  // by worker id
   int64_t staleness = 0;        // [versions]
@@ -61,6 +84,10 @@ struct Apply {
   int64_t steps = 0;
   bool moves_theta = true;  // false while a buffer collects
   bool closes_group = false;
+  template <class A>
+  void archive(A& a) {
+    a(members, staleness, tokens, steps, moves_theta, closes_group);
+  }
 };
 
 /// The delta passed the door but is too stale for the outer rule: it counts towards the budget and
@@ -68,6 +95,10 @@ struct Apply {
 struct Discard {
   TaskId task;
   int64_t staleness = 0;
+  template <class A>
+  void archive(A& a) {
+    a(task, staleness);
+  }
 };
 
 /// The delta is refused.
@@ -75,28 +106,50 @@ struct Reject {
   WorkerId worker;
   TaskId task;
   RejectReason reason{};
+  template <class A>
+  void archive(A& a) {
+    a(worker, task, reason);
+  }
 };
 
 /// The delta was applied before; the worker may forget it.
 struct AlreadyApplied {
   WorkerId worker;
   TaskId task;
+  template <class A>
+  void archive(A& a) {
+    a(worker, task);
+  }
 };
 
 struct Dispatch {
   Task task;
+  template <class A>
+  void archive(A& a) {
+    a(task);
+  }
 };
 
 struct SetTimer {
   Nanos at = 0;
   int64_t timer = 0;
+  template <class A>
+  void archive(A& a) {
+    a(at, timer);
+  }
 };
 
 /// A good moment for a snapshot: between updates.
-struct Save {};
+struct Save {
+  template <class A>
+  void archive(A&) {}
+};
 
 /// The budget is used up; nobody is dispatched any more.
-struct Finished {};
+struct Finished {
+  template <class A>
+  void archive(A&) {}
+};
 
 using Effect =
     std::variant<Apply, Discard, Reject, AlreadyApplied, Dispatch, SetTimer, Save, Finished>;

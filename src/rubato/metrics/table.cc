@@ -133,6 +133,27 @@ Table comparison_table(std::span<const RunSummary> runs) {
   return table;
 }
 
+Table contribution_table(const RunSummary& run) {
+  Table table;
+  table.columns = {{"worker", "", "its number"},
+                   {"updates", "", "pseudo-gradients that were not refused"},
+                   {"steps", "", "local steps"},
+                   {"tokens", "", "training tokens"},
+                   {"share", "%", "of all tokens"},
+                   {"training", "s", "from dispatch to arrival"},
+                   {"waiting", "s", "from arrival to the next dispatch"}};
+  for (size_t i = 0; i < run.per_worker.size(); ++i) {
+    const WorkerTotals& worker = run.per_worker[i];
+    const double share =
+        run.tokens > 0 ? 100 * static_cast<double>(worker.tokens) / static_cast<double>(run.tokens)
+                       : kNone;
+    table.rows.push_back({cat(i), grouped(worker.updates), grouped(worker.steps),
+                          grouped(worker.tokens), fixed(share, 1), fixed(worker.train_s, 1),
+                          fixed(worker.wait_s, 1)});
+  }
+  return table;
+}
+
 std::string to_plain_text(const Table& table) {
   const size_t columns = table.columns.size();
   std::vector<size_t> widths(columns);

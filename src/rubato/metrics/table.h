@@ -39,6 +39,9 @@ double speedup_vs_sync(const RunSummary& run, const RunSummary* sync);
 /// Columns without any figure are left out.
 Table comparison_table(std::span<const RunSummary> runs);
 
+/// One row a worker: what it contributed, and how it spent its time.
+Table contribution_table(const RunSummary& run);
+
 /// Aligned columns, names and units in two header lines, no trailing blanks.
 std::string to_plain_text(const Table& table);
 std::string to_markdown(const Table& table);

@@ -23,9 +23,7 @@ void ServerModel::apply(const Apply& effect, std::span<const Delta> deltas) {
   const WeightedSum sum(members);
   const bool itself = members.size() == 1 && members[0].weight == 1.0;
   const DeltaSource& update = itself ? *members[0].delta : sum;
-  const std::span<const float> base =
-      deltas[0].base ? std::span<const float>(*deltas[0].base) : std::span<const float>();
-  const Verdict verdict = chain_->apply(update, base, facts, theta_, pool_);
+  const Verdict verdict = chain_->apply(update, deltas[0].base, facts, theta_, pool_);
   // The coordinator has counted versions already; the two must agree or staleness is a fiction.
   RUBATO_CHECK(verdict == (effect.moves_theta ? Verdict::kPass : Verdict::kHold),
                "chain and coordinator disagree on whether theta moves");

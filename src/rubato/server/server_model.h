@@ -26,7 +26,7 @@ class ServerModel {
   /// it started from.
   struct Delta {
     const DeltaSource* values = nullptr;
-    PublishedParams base;
+    std::span<const float> base = {};
   };
   /// Folds in an Apply effect; `deltas` in the order of its members. The weighted sum of the
   /// members is one update; a lone one of weight 1 is taken as it is.

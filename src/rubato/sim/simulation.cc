@@ -9,22 +9,11 @@
 namespace rubato {
 namespace {
 
-// Below this the outer update is shorter than waking threads for it.
-constexpr int64_t kParallelParams = int64_t{1} << 22;
 // A hundredth of what the clock holds, three years: sums of times stay in its range.
 constexpr Nanos kLongestTask = std::numeric_limits<Nanos>::max() / 100;
 // What is refused moves neither theta nor the budget, so a door that refuses every norm would keep
 // the run going for ever. Many times the window of its median: what comes later is no better.
 constexpr int64_t kHopelessRefusals = 1000;
-
-template <class E>
-StatusOr<std::remove_cvref_t<decltype(*std::declval<E>().make(std::declval<const Options&>()))>>
-make_chosen(std::string_view kind, std::span<const E* const> entries, const Choice& choice) {
-  RUBATO_ASSIGN_OR_RETURN(const E* entry, find_entry<E>("recipe", kind, entries, choice.name));
-  RUBATO_ASSIGN_OR_RETURN(const Options options, Options::resolve(cat(kind, ".", choice.name),
-                                                                  entry->options, choice.options));
-  return entry->make(options);
-}
 
 Status divergence(std::string_view what, int64_t local_steps) {
   return absl::AbortedError(
@@ -65,28 +54,15 @@ StatusOr<std::unique_ptr<Simulation>> Simulation::make(SimulationConfig config,
   std::unique_ptr<Simulation> sim(new Simulation(std::move(config), workload, sink));
   SimulationConfig& c = sim->config_;
 
-  const OuterContext context{.num_workers = c.num_workers, .num_params = workload.layout().size()};
-  RUBATO_ASSIGN_OR_RETURN(auto chain, OuterChain::make(c.chain, workload.layout(), context));
-  DataMap data(workload.shard_sequences(), c.merged_data, c.coordinator.seed);
-  c.coordinator.shard_sequences = data.logical_shards();
   c.coordinator.batch_sequences = c.worker.batch_sequences;
-  c.coordinator.tokens_per_sequence = workload.tokens_per_sequence();
   c.coordinator.inner_rewarm_steps = c.worker.inner_rewarm_steps;
-  c.coordinator.arrivals_per_step = chain->arrivals_per_step();
-  if (chain->max_staleness() >= 0) c.coordinator.max_staleness = chain->max_staleness();
-
-  RUBATO_ASSIGN_OR_RETURN(auto gate, make_chosen("gate", gate_entries(), c.gate));
-  RUBATO_ASSIGN_OR_RETURN(auto policy, make_chosen("policy", policy_entries(), c.policy));
-  RUBATO_ASSIGN_OR_RETURN(auto sampler, make_chosen("sampler", sampler_entries(), c.sampler));
-  RUBATO_ASSIGN_OR_RETURN(
-      Coordinator coordinator,
-      Coordinator::make(c.coordinator, std::move(gate), std::move(policy), std::move(sampler)));
-  sim->coordinator_ = std::make_unique<Coordinator>(std::move(coordinator));
-  if (c.threads > 1 && workload.layout().size() >= kParallelParams) {
-    sim->pool_ = std::make_unique<ThreadPool>(c.threads - 1);
-  }
+  DataMap data(workload.shard_sequences(), c.merged_data, c.coordinator.seed);
+  RUBATO_ASSIGN_OR_RETURN(Machine machine, make_machine(c, workload.layout(), data.logical_shards(),
+                                                        workload.tokens_per_sequence()));
+  sim->coordinator_ = std::move(machine.coordinator);
+  sim->pool_ = make_update_pool(c.threads, workload.layout().size());
   sim->server_ =
-      std::make_unique<ServerModel>(std::move(theta), std::move(chain), sim->pool_.get());
+      std::make_unique<ServerModel>(std::move(theta), std::move(machine.chain), sim->pool_.get());
   RUBATO_ASSIGN_OR_RETURN(sim->executors_,
                           Executors::make(workload, c.worker, std::move(data), c.threads,
                                           static_cast<int>(c.fleet.size())));
@@ -282,7 +258,7 @@ void Simulation::apply(const Apply& effect) {
   std::vector<ServerModel::Delta> deltas;
   for (const Apply::Member& member : effect.members) {
     const TaskRun& run = *flights_.at(member.task).run;
-    deltas.push_back({&values.emplace_back(run.delta()), run.base()});
+    deltas.push_back({&values.emplace_back(run.delta()), *run.base()});
   }
   server_->apply(effect, deltas);
   progress_.staleness = effect.staleness;

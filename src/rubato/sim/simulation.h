@@ -15,9 +15,8 @@
 #include <string>
 #include <vector>
 
-#include "rubato/coordinator/coordinator.h"
 #include "rubato/metrics/sink.h"
-#include "rubato/outer/chain.h"
+#include "rubato/server/machine.h"
 #include "rubato/server/server_model.h"
 #include "rubato/sim/executors.h"
 
@@ -31,20 +30,10 @@ struct SimWorker {
   std::optional<Nanos> return_at = {};  // joins again, with nothing; after leave_at
 };
 
-/// A registered thing by name, with its options as a recipe gives them.
-struct Choice {
-  std::string name;
-  std::map<std::string, OptionValue> options;
-};
-
-struct SimulationConfig {
+/// Batch size and ramp of the machine are those of `worker`.
+struct SimulationConfig : MachineConfig {
   std::string method = "train";
   RunPhase phase = RunPhase::kTrain;
-  CoordinatorConfig
-      coordinator;  // shard sizes, batch and tokens come from the workload and `worker`
-  Choice gate{"free", {}}, policy{"fixed", {}}, sampler{"deficit", {}};
-  ChainSpec chain;
-  int64_t num_workers = 1;  // k of the recipe, for the chain
   WorkerSettings worker;
   bool reset_inner = false;  // a new inner state per task, as the toy notebook does
   bool merged_data = false;  // one logical shard over all data

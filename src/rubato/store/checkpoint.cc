@@ -1,9 +1,9 @@
 #include "rubato/store/checkpoint.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "rubato/base/digest.h"
+#include "rubato/store/file_names.h"
 #include "rubato/store/state_file.h"
 
 namespace rubato {
@@ -160,13 +160,7 @@ std::string checkpoint_path(const std::string& run_dir, int64_t step) {
   return join_path(checkpoints_dir(run_dir), cat(kStepPrefix, step));
 }
 
-int64_t checkpoint_step(std::string_view name) {
-  if (!name.starts_with(kStepPrefix)) return -1;
-  const std::string_view digits = name.substr(kStepPrefix.size());
-  int64_t step = -1;
-  const auto result = std::from_chars(digits.data(), digits.data() + digits.size(), step);
-  return result.ec == std::errc() && cat(step) == digits ? std::max<int64_t>(step, -1) : -1;
-}
+int64_t checkpoint_step(std::string_view name) { return number_in_name(name, kStepPrefix); }
 
 Status write_checkpoint(FileSystem& files, const std::string& run_dir, const CheckpointMeta& meta,
                         const Layout& layout, std::span<const float> theta,

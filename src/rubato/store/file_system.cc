@@ -12,9 +12,20 @@ StatusOr<std::string> FileSystem::read_file(const std::string& path) {
 }
 
 Status FileSystem::replace_file(const std::string& path, std::string_view bytes) {
+  return replace_through(path, bytes, &FileSystem::create);
+}
+
+Status FileSystem::replace_private_file(const std::string& path, std::string_view bytes) {
+  // One that a crash left would keep whatever mode it has.
+  RUBATO_RETURN_IF_ERROR(remove_file(cat(path, ".tmp")));
+  return replace_through(path, bytes, &FileSystem::create_private);
+}
+
+Status FileSystem::replace_through(const std::string& path, std::string_view bytes,
+                                   Create create_temporary) {
   const std::string temporary = cat(path, ".tmp");
   const auto write = [&]() -> Status {
-    RUBATO_ASSIGN_OR_RETURN(auto file, create(temporary));
+    RUBATO_ASSIGN_OR_RETURN(auto file, (this->*create_temporary)(temporary));
     RUBATO_RETURN_IF_ERROR(file->append(bytes));
     RUBATO_RETURN_IF_ERROR(file->sync());
     RUBATO_RETURN_IF_ERROR(file->close());

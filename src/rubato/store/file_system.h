@@ -26,6 +26,9 @@ class WritableFile {
   virtual Status append(std::string_view bytes) = 0;
   /// After OK the bytes survive a crash. After an error nothing is known: do not use the file.
   virtual Status sync() = 0;
+  /// Keeps the first `size` bytes of the file, which has as many; appends go behind them. Not
+  /// synced: after a crash the file may be as long as it was.
+  virtual Status truncate(int64_t size) = 0;
   /// Idempotent; does not sync.
   virtual Status close() = 0;
 };
@@ -46,12 +49,18 @@ struct DirectoryEntry {
   bool is_directory = false;
 };
 
+/// Who, beside the system's administrator, may read or write a file.
+enum class FileAccess { kOwner, kGroup, kEveryone };
+
 class FileSystem {
  public:
   virtual ~FileSystem() = default;
 
   /// A new empty file; an existing one is emptied.
   virtual StatusOr<std::unique_ptr<WritableFile>> create(const std::string& path) = 0;
+  /// A new empty file that is its owner's alone from its first moment: mode 0600. AlreadyExists
+  /// when something is there, so that nobody can have it open already.
+  virtual StatusOr<std::unique_ptr<WritableFile>> create_private(const std::string& path) = 0;
   /// Writes go behind what is there; a file that is missing is made.
   virtual StatusOr<std::unique_ptr<WritableFile>> open_append(const std::string& path) = 0;
 
@@ -61,6 +70,8 @@ class FileSystem {
   virtual StatusOr<FileView> map(const std::string& path) = 0;
   /// [bytes] NotFound when it is missing.
   virtual StatusOr<int64_t> file_size(const std::string& path) = 0;
+  /// The widest circle that the file's mode lets in. NotFound when it is missing.
+  virtual StatusOr<FileAccess> file_access(const std::string& path) = 0;
   /// A file or directory is there.
   virtual bool exists(const std::string& path) = 0;
   /// Sorted by name. NotFound when the directory is missing.
@@ -85,6 +96,12 @@ class FileSystem {
   /// The file holds `bytes` after a crash at any moment, or what it held before; never a mixture.
   /// Writes PATH.tmp beside it, syncs, renames, syncs the directory.
   Status replace_file(const std::string& path, std::string_view bytes);
+  /// The same for secrets: the file is its owner's alone, and so is what its bytes pass through.
+  Status replace_private_file(const std::string& path, std::string_view bytes);
+
+ private:
+  using Create = StatusOr<std::unique_ptr<WritableFile>> (FileSystem::*)(const std::string&);
+  Status replace_through(const std::string& path, std::string_view bytes, Create create_temporary);
 };
 
 /// `directory/name` with one slash between.

@@ -28,6 +28,7 @@ Status power_error(std::string_view path) {
 /// A file or a directory: what is seen now and what a crash would leave.
 struct MemoryFileSystem::Node {
   bool is_directory = false;
+  FileAccess access = FileAccess::kEveryone;
   std::string bytes, synced_bytes;
   std::map<std::string, NodePtr> entries, synced_entries;
   std::weak_ptr<const void> lock;
@@ -57,6 +58,14 @@ class MemoryFileSystem::File final : public WritableFile {
       return file_error(path_, EIO, "to sync");
     }
     node_->synced_bytes = node_->bytes;
+    return absl::OkStatus();
+  }
+
+  Status truncate(int64_t size) override {
+    RUBATO_CHECK(node_ != nullptr, path_, " is closed");
+    RUBATO_CHECK(size >= 0 && size <= static_cast<int64_t>(node_->bytes.size()), path_);
+    RUBATO_RETURN_IF_ERROR(system_.act(path_));
+    node_->bytes.resize(static_cast<size_t>(size));
     return absl::OkStatus();
   }
 
@@ -130,6 +139,13 @@ StatusOr<std::unique_ptr<WritableFile>> MemoryFileSystem::create(const std::stri
   return open_writable(path, true);
 }
 
+StatusOr<std::unique_ptr<WritableFile>> MemoryFileSystem::create_private(const std::string& path) {
+  if (find(path) != nullptr) return file_error(path, EEXIST, "a new file to write");
+  RUBATO_ASSIGN_OR_RETURN(auto file, open_writable(path, true));
+  find(path)->access = FileAccess::kOwner;
+  return file;
+}
+
 StatusOr<std::unique_ptr<WritableFile>> MemoryFileSystem::open_append(const std::string& path) {
   return open_writable(path, false);
 }
@@ -151,6 +167,11 @@ StatusOr<FileView> MemoryFileSystem::map(const std::string& path) {
 StatusOr<int64_t> MemoryFileSystem::file_size(const std::string& path) {
   RUBATO_ASSIGN_OR_RETURN(NodePtr node, find_file(path, "a file to read"));
   return static_cast<int64_t>(node->bytes.size());
+}
+
+StatusOr<FileAccess> MemoryFileSystem::file_access(const std::string& path) {
+  RUBATO_ASSIGN_OR_RETURN(NodePtr node, find_file(path, "a file to read"));
+  return node->access;
 }
 
 bool MemoryFileSystem::exists(const std::string& path) { return !cut_ && find(path) != nullptr; }
@@ -256,10 +277,10 @@ void MemoryFileSystem::crash(Node& node, CrashKeeps keeps) {
   if (keeps == CrashKeeps::kNothing) node.entries = node.synced_entries;
   std::string& bytes = node.bytes;
   if (keeps == CrashKeeps::kNothing || keeps == CrashKeeps::kNames) bytes = node.synced_bytes;
-  if (keeps == CrashKeeps::kNamesAndHalf) {
-    const size_t synced = bytes.starts_with(node.synced_bytes) ? node.synced_bytes.size() : 0;
-    bytes.resize(synced + (bytes.size() - synced) / 2);
-  }
+  const auto unsynced = std::ranges::mismatch(bytes, node.synced_bytes).in1;
+  const auto half = unsynced + (bytes.end() - unsynced) / 2;
+  if (keeps == CrashKeeps::kNamesAndHalf) bytes.erase(half, bytes.end());
+  if (keeps == CrashKeeps::kNamesAndHole) std::fill(unsynced, half, '\0');
   node.synced_entries = node.entries;
   node.synced_bytes = bytes;
   node.lock.reset();  // whoever held it is gone
@@ -270,6 +291,12 @@ void MemoryFileSystem::restart(CrashKeeps keeps) {
   crash(*root_, keeps);
   power_ = std::numeric_limits<int64_t>::max();
   cut_ = false;
+}
+
+void MemoryFileSystem::set_file_access(const std::string& path, FileAccess access) {
+  const NodePtr node = find(path);
+  RUBATO_CHECK(node != nullptr, path);
+  node->access = access;
 }
 
 void MemoryFileSystem::corrupt(const std::string& path, int64_t offset, char mask) {

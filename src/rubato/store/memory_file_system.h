@@ -19,6 +19,7 @@ enum class CrashKeeps {
   kNothing,       // unsynced names and bytes are gone
   kNames,         // directories as they were last seen, unsynced bytes gone
   kNamesAndHalf,  // directories as last seen, half of each file's unsynced bytes: a torn write
+  kNamesAndHole,  // directories and sizes as last seen, zeros for the first half of unsynced bytes
   kEverything,
 };
 
@@ -28,10 +29,12 @@ class MemoryFileSystem final : public FileSystem {
   ~MemoryFileSystem() override;
 
   StatusOr<std::unique_ptr<WritableFile>> create(const std::string& path) override;
+  StatusOr<std::unique_ptr<WritableFile>> create_private(const std::string& path) override;
   StatusOr<std::unique_ptr<WritableFile>> open_append(const std::string& path) override;
   StatusOr<std::string> read_range(const std::string& path, int64_t offset, int64_t size) override;
   StatusOr<FileView> map(const std::string& path) override;
   StatusOr<int64_t> file_size(const std::string& path) override;
+  StatusOr<FileAccess> file_access(const std::string& path) override;
   bool exists(const std::string& path) override;
   StatusOr<std::vector<DirectoryEntry>> list(const std::string& path) override;
   Status make_directories(const std::string& path) override;
@@ -58,6 +61,8 @@ class MemoryFileSystem final : public FileSystem {
   void restart(CrashKeeps keeps);
   /// Units of work done so far; see cut_power_after.
   int64_t work_done() const { return work_done_; }
+  /// Lets others read a file, as chmod does; the file is there.
+  void set_file_access(const std::string& path, FileAccess access);
   /// Flips the bits of `mask` in one byte, as decay would; the file is there and long enough.
   void corrupt(const std::string& path, int64_t offset, char mask);
 

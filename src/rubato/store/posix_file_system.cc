@@ -45,8 +45,8 @@ class Descriptor {
   int fd_;
 };
 
-int open_descriptor(const std::string& path, int flags) {
-  return retry([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); });
+int open_descriptor(const std::string& path, int flags, mode_t mode = 0666) {
+  return retry([&] { return ::open(path.c_str(), flags | O_CLOEXEC, mode); });
 }
 
 class PosixWritableFile final : public WritableFile {
@@ -68,6 +68,14 @@ class PosixWritableFile final : public WritableFile {
   Status sync() override {
     if (retry([&] { return ::fsync(descriptor_.get()); }) != 0)
       return file_error(path_, errno, "to sync");
+    return absl::OkStatus();
+  }
+
+  Status truncate(int64_t size) override {
+    // A file that create() opened writes at its position, which must not stay behind the end.
+    if (retry([&] { return ::ftruncate(descriptor_.get(), size); }) != 0 ||
+        ::lseek(descriptor_.get(), size, SEEK_SET) < 0)
+      return file_error(path_, errno, "to shorten it");
     return absl::OkStatus();
   }
 
@@ -101,6 +109,12 @@ StatusOr<int64_t> size_of_open(const std::string& path, const Descriptor& descri
 
 StatusOr<std::unique_ptr<WritableFile>> PosixFileSystem::create(const std::string& path) {
   return open_writable(path, O_TRUNC);
+}
+
+StatusOr<std::unique_ptr<WritableFile>> PosixFileSystem::create_private(const std::string& path) {
+  const int fd = open_descriptor(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+  if (fd < 0) return file_error(path, errno, "a new file to write");
+  return std::make_unique<PosixWritableFile>(path, fd);
 }
 
 StatusOr<std::unique_ptr<WritableFile>> PosixFileSystem::open_append(const std::string& path) {
@@ -145,6 +159,13 @@ StatusOr<FileView> PosixFileSystem::map(const std::string& path) {
 StatusOr<int64_t> PosixFileSystem::file_size(const std::string& path) {
   Descriptor descriptor(open_descriptor(path, O_RDONLY));
   return size_of_open(path, descriptor);
+}
+
+StatusOr<FileAccess> PosixFileSystem::file_access(const std::string& path) {
+  struct stat facts {};
+  if (::stat(path.c_str(), &facts) != 0) return file_error(path, errno, "a file to read");
+  if ((facts.st_mode & S_IRWXO) != 0) return FileAccess::kEveryone;
+  return (facts.st_mode & S_IRWXG) != 0 ? FileAccess::kGroup : FileAccess::kOwner;
 }
 
 bool PosixFileSystem::exists(const std::string& path) {

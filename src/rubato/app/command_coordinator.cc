@@ -1,0 +1,291 @@
+// rubato coordinator RECIPE --listen HOST:PORT
+#include <chrono>
+#include <memory>
+#include <ostream>
+
+#include <CLI/CLI.hpp>
+
+#include "rubato/app/build_id.h"
+#include "rubato/app/cluster_setup.h"
+#include "rubato/app/command_support.h"
+#include "rubato/app/methods.h"
+#include "rubato/app/run_notes.h"
+#include "rubato/app/run_recorder.h"
+#include "rubato/base/digest.h"
+#include "rubato/metrics/report.h"
+#include "rubato/metrics/run_statistics.h"
+#include "rubato/metrics/table.h"
+#include "rubato/rpc/address.h"
+#include "rubato/rpc/grpc_service.h"
+#include "rubato/store/posix_file_system.h"
+
+namespace rubato {
+namespace {
+
+struct CoordinatorFlags : TrainingFlags {
+  std::string listen = "127.0.0.1:7461";
+  std::vector<std::string> hosts;  // further names in the certificate
+  int64_t start_workers = 1;
+  double lease_s = 30;
+  bool keep_deltas = false, virtual_clock = false, insecure = false;
+  std::string up_codec = "bf16", down_codec = "fp32";
+};
+
+bool is_loopback(const std::string& host) {
+  return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
+// One coordinator process, in the order in which its parts need each other.
+class CoordinatorProcess {
+ public:
+  CoordinatorProcess(const CoordinatorFlags& flags, Terminal& terminal)
+      : flags_(flags),
+        terminal_(terminal),
+        progress_(terminal.err, terminal.interactive, monotonic_now) {}
+
+  StatusOr<int> run() {
+    stop_ = terminal_.watch_interrupts ? terminal_.watch_interrupts() : nullptr;
+    directory_ = output_directory(flags_, "-cluster");
+    RUBATO_RETURN_IF_ERROR(check_listen());
+    RUBATO_RETURN_IF_ERROR(load());
+    RUBATO_RETURN_IF_ERROR(files_.make_directories(directory_));
+    RUBATO_ASSIGN_OR_RETURN(lock_, files_.lock_directory(directory_));
+    RUBATO_RETURN_IF_ERROR(open_records());
+    RUBATO_RETURN_IF_ERROR(open_cluster());
+    RUBATO_RETURN_IF_ERROR(listen());
+    const StatusOr<Cluster::End> end = cluster_->run(stop_);
+    const Status flushed = recorder_->flush();
+    RUBATO_RETURN_IF_ERROR(end.status());
+    RUBATO_RETURN_IF_ERROR(flushed);
+    server_.reset();
+    return conclude(*end == Cluster::End::kFinished);
+  }
+
+ private:
+  Status check_listen() {
+    // Port 0 asks the system for one; only a listener may.
+    const bool any_port = flags_.listen.ends_with(":0");
+    std::string text = flags_.listen;
+    if (any_port) text.back() = '1';
+    RUBATO_ASSIGN_OR_RETURN(address_, parse_address(text));
+    if (any_port) address_.port = 0;
+    if (!flags_.insecure || is_loopback(address_.host)) return absl::OkStatus();
+    note("--insecure: everybody on the way reads and changes what is sent, secrets included");
+    return absl::OkStatus();
+  }
+
+  Status load() {
+    RUBATO_ASSIGN_OR_RETURN(const Recipe base, load_recipe(flags_));
+    RUBATO_ASSIGN_OR_RETURN(Recipe recipe, recipe_for_method(base, base.text("run.method")));
+    RUBATO_RETURN_IF_ERROR(check_sets_have_effect(base, std::span(&recipe, 1)));
+    recipe_.emplace(std::move(recipe));
+    RUBATO_ASSIGN_OR_RETURN(built_, build_workload(*recipe_, thread_count(flags_.threads)));
+    RUBATO_ASSIGN_OR_RETURN(setup_, cluster_setup(*recipe_, built_, files_));
+    ClusterConfig& config = setup_.cluster;
+    config.directory = directory_;
+    config.build_id = build_id();
+    config.threads = thread_count(flags_.threads);
+    config.lease = from_seconds(flags_.lease_s);
+    config.start_workers = flags_.start_workers;
+    config.keep_deltas = flags_.keep_deltas;
+    if (flags_.virtual_clock) {
+      config.script.emplace();
+      for (const SimWorker& worker : setup_.training.fleet) {
+        config.script->push_back(
+            {worker.ns_per_step, worker.join_at, worker.leave_at, worker.return_at});
+      }
+    }
+    setup_.reception.up_codec.name = flags_.up_codec;
+    setup_.reception.down_codec.name = flags_.down_codec;
+    setup_.reception.heartbeat_interval = config.lease / 15;
+    return absl::OkStatus();
+  }
+
+  // Records behind the newest snapshot are made again from the journal.
+  Status open_records() {
+    RUBATO_RETURN_IF_ERROR(
+        files_.replace_file(join_path(directory_, "recipe.toml"), recipe_->to_toml()));
+    RUBATO_ASSIGN_OR_RETURN(const auto snapshots, list_checkpoints(files_, directory_));
+    if (!snapshots.empty()) {
+      RUBATO_ASSIGN_OR_RETURN(const CheckpointReader reader,
+                              open_checkpoint(files_, snapshots.front()));
+      RUBATO_ASSIGN_OR_RETURN(notes_, RunNotes::from_map(snapshots.front(), reader.meta().notes));
+    }
+    notes_.phase = RunPhase::kTrain;
+    notes_.vocabulary = built_.workload->vocabulary_digest();
+    RUBATO_ASSIGN_OR_RETURN(JsonlSink sink, JsonlSink::open(files_, directory_));
+    jsonl_.emplace(std::move(sink));
+    RUBATO_RETURN_IF_ERROR(jsonl_->truncate_to(notes_.offset));
+    recorder_.emplace(&*jsonl_, &progress_);
+    RecordLog log;
+    for (const std::string& path : {metrics_path(directory_), events_path(directory_)}) {
+      RUBATO_ASSIGN_OR_RETURN(const std::string text, files_.read_file(path));
+      RUBATO_RETURN_IF_ERROR(read_records(path, text, log));
+    }
+    recorder_->restore(std::move(log), std::nullopt);
+    return absl::OkStatus();
+  }
+
+  // What the workers start from: initial parameters, or those of the pretraining that the recipe
+  // asks for. It is made here, as `rubato train` makes it, and goes on where a crash left it.
+  StatusOr<std::vector<float>> initial_parameters() {
+    if (!recipe_->has("pretrain.steps")) {
+      std::vector<float> theta(static_cast<size_t>(built_.workload->layout().size()));
+      built_.workload->initialise(static_cast<uint64_t>(recipe_->integer("run.seed")), theta);
+      return theta;
+    }
+    RUBATO_ASSIGN_OR_RETURN(const Recipe base, load_recipe(flags_));
+    RUBATO_ASSIGN_OR_RETURN(const Recipe pretraining, recipe_for_method(base, "pretrained"));
+    RunEnvironment environment =
+        run_environment(files_, pretraining, flags_, terminal_, &progress_);
+    environment.directory = join_path(directory_, "pretraining");
+    environment.resume = true;
+    environment.stop = stop_;
+    RUBATO_ASSIGN_OR_RETURN(RunResult result, run_recipe(pretraining, *built_.workload,
+                                                         built_.data_digest, environment));
+    if (!result.diverged.empty()) return absl::AbortedError(result.diverged);
+    if (result.interrupted)
+      return absl::CancelledError(
+          "[coordinator] interrupted while pretraining; the same command "
+          "goes on from there");
+    return std::move(result.theta);
+  }
+
+  Status open_cluster() {
+    const int threads = thread_count(flags_.threads);
+    const ClusterServices services{
+        .files = &files_,
+        .clock = monotonic_now,
+        .sink = &*recorder_,
+        .evaluate =
+            [this, threads](std::span<const float> theta) {
+              return built_.workload->evaluate(theta, threads);
+            },
+        .note = [this](const std::string& text) { note(text); },
+        .snapshot_notes = [this]() -> StatusOr<std::map<std::string, std::string>> {
+          RUBATO_ASSIGN_OR_RETURN(notes_.offset, jsonl_->offset());
+          return notes_.to_map();
+        }};
+    RUBATO_ASSIGN_OR_RETURN(cluster_,
+                            Cluster::open(setup_.cluster, services, built_.workload->layout(),
+                                          [this] { return initial_parameters(); }));
+    if (cluster_->recovered_records() > 0)
+      note(cat("recovered ", cluster_->recovered_records(), " events behind the last snapshot"));
+    RUBATO_ASSIGN_OR_RETURN(reception_, Reception::make(*cluster_, setup_.reception));
+    RUBATO_ASSIGN_OR_RETURN(Authority authority,
+                            Authority::create_or_load(files_, directory_, unix_now_s()));
+    authority_.emplace(std::move(authority));
+    RUBATO_ASSIGN_OR_RETURN(admission_, Admission::open(files_, directory_));
+    gatekeeper_.emplace(*authority_, *admission_, flags_.insecure, unix_now_s);
+    return absl::OkStatus();
+  }
+
+  Status listen() {
+    ServerConfig config;
+    config.listen = to_text(address_);
+    if (!flags_.insecure) {
+      std::vector<std::string> hosts = flags_.hosts;
+      if (is_host(address_.host)) hosts.push_back(address_.host);
+      RUBATO_ASSIGN_OR_RETURN(const ServerIdentity identity,
+                              authority_->issue_server(hosts, unix_now_s()));
+      config.certificate_pem = identity.chain;
+      config.key_pem = identity.private_key.reveal();
+      config.ca_pem = authority_->certificate_pem();
+    }
+    RUBATO_ASSIGN_OR_RETURN(server_, listen_grpc(config, *reception_, *gatekeeper_));
+    address_.port = server_->port();
+    // Where `rubato invite` finds out what to write into a join string.
+    RUBATO_RETURN_IF_ERROR(
+        files_.replace_file(join_path(directory_, "address"), to_text(address_) + "\n"));
+    note(cat("listening at ", to_text(address_), "; rubato invite ", directory_,
+             " makes a join string for a worker"));
+    return absl::OkStatus();
+  }
+
+  StatusOr<int> conclude(bool finished) {
+    RunData data;
+    data.log = recorder_->log();
+    data.recipe = recipe_->to_toml();
+    data.summary = summarise(data.log);
+    RunSummary& summary = data.summary;
+    summary.build_id = build_id();
+    summary.data_digest = built_.data_digest;
+    summary.recipe_digest = recipe_->digest();
+    summary.method = recipe_->text("run.method");
+    summary.seed = static_cast<uint64_t>(recipe_->integer("run.seed"));
+    summary.finished = finished;
+    summary.workers = static_cast<int64_t>(summary.per_worker.size());
+    summary.params_digest = digest_of(cluster_->theta());
+    progress_.finish();
+    if (finished) {
+      RUBATO_RETURN_IF_ERROR(write_summary(files_, directory_, summary));
+      RUBATO_RETURN_IF_ERROR(write_report(files_, join_path(directory_, "report.html"),
+                                          cat("Rubato: ", summary.method), std::span(&data, 1)));
+      terminal_.out << to_plain_text(comparison_table(std::span(&summary, 1)))
+                    << to_plain_text(contribution_table(summary))
+                    << "report: " << join_path(directory_, "report.html") << "\n";
+    }
+    terminal_.out << "state " << cluster_->state_digest() << ", effects "
+                  << cluster_->effects_digest() << "\n";
+    if (!finished) {
+      terminal_.err << "rubato: stopped; the same command goes on from " << directory_ << std::endl;
+    }
+    if (flags_.json) terminal_.out << to_line(summary) << "\n";
+    return kExitOk;
+  }
+
+  void note(const std::string& text) { progress_.note(cat("  note  ", text)); }
+
+  const CoordinatorFlags& flags_;
+  Terminal& terminal_;
+  ProgressPrinter progress_;
+  PosixFileSystem files_;
+  const std::atomic<bool>* stop_ = nullptr;
+  std::string directory_;
+  Address address_;
+  std::optional<Recipe> recipe_;
+  BuiltWorkload built_;
+  ClusterSetup setup_;
+  DirectoryLock lock_;
+  RunNotes notes_;
+  std::optional<JsonlSink> jsonl_;
+  std::optional<RunRecorder> recorder_;
+  std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<Reception> reception_;
+  std::optional<Authority> authority_;
+  std::unique_ptr<Admission> admission_;
+  std::optional<Gatekeeper> gatekeeper_;
+  std::unique_ptr<GrpcServer> server_;
+};
+
+}  // namespace
+
+void add_coordinator(CLI::App& app, CommandBody& chosen) {
+  auto flags = std::make_shared<CoordinatorFlags>();
+  CLI::App* command = app.add_subcommand("coordinator", "a real cluster: the server");
+  add_training_flags(*command, *flags);
+  command->add_option("--out", flags->out,
+                      "run directory; default runs/NAME-cluster; goes on there");
+  command->add_option("--listen", flags->listen, "HOST:PORT; port 0: any that is free");
+  command->add_option("--host", flags->hosts,
+                      "another name or address of this machine; repeatable");
+  command->add_option("--start-workers", flags->start_workers, "training begins with so many")
+      ->check(CLI::Range(1, 100000));
+  command->add_option("--lease", flags->lease_s, "seconds of silence after which a worker is lost")
+      ->check(number_in(1, 86400));
+  command->add_option("--up-codec", flags->up_codec, "of pseudo-gradients; rubato describe codec");
+  command->add_option("--down-codec", flags->down_codec, "of parameters");
+  command->add_flag("--keep-deltas", flags->keep_deltas, "for rubato replay from the beginning");
+  command->add_flag("--virtual-clock", flags->virtual_clock,
+                    "durations are the recipe's: the history that rubato train makes");
+  command->add_flag("--insecure", flags->insecure, "plain text instead of TLS");
+  command->footer(
+      "Example:\n  rubato coordinator recipes/demo.toml --listen 0.0.0.0:7461 --host my.machine\n"
+      "  rubato invite runs/demo-cluster\n"
+      "Ctrl-C or SIGTERM: everything is on disk; the same command goes on.");
+  command->callback([flags, &chosen] {
+    chosen = [flags](Terminal& terminal) { return CoordinatorProcess(*flags, terminal).run(); };
+  });
+}
+
+}  // namespace rubato

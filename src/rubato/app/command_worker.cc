@@ -1,0 +1,229 @@
+// rubato worker JOIN-STRING
+#include <memory>
+#include <ostream>
+
+#include <CLI/CLI.hpp>
+
+#include "rubato/app/build_id.h"
+#include "rubato/app/cluster_setup.h"
+#include "rubato/app/command_support.h"
+#include "rubato/base/digest.h"
+#include "rubato/lm/arena.h"
+#include "rubato/rpc/grpc_link.h"
+#include "rubato/rpc/join_string.h"
+#include "rubato/rpc/pinned_fetch.h"
+#include "rubato/rpc/wire.h"
+#include "rubato/rpc/worker_key.h"
+#include "rubato/store/posix_file_system.h"
+
+namespace rubato {
+namespace {
+
+struct WorkerFlags {
+  std::string join, join_file, directory, data;
+  int threads = 0;
+  double memory_gib = 0;
+  double min_step_s = 0;
+  double patience_s = 3600;
+  bool insecure = false;
+};
+
+constexpr int64_t kProbeTimeoutMs = 10'000;
+
+class WorkerProcess {
+ public:
+  WorkerProcess(const WorkerFlags& flags, Terminal& terminal)
+      : flags_(flags), terminal_(terminal) {}
+
+  StatusOr<int> run() {
+    environment_.clock = monotonic_now;
+    environment_.note = [this](const std::string& text) { note(text); };
+    environment_.patience = from_seconds(flags_.patience_s);
+    if (terminal_.watch_interrupts) environment_.stop = terminal_.watch_interrupts();
+    RUBATO_RETURN_IF_ERROR(read_join());
+    RUBATO_RETURN_IF_ERROR(files_.make_directories(directory_));
+    RUBATO_ASSIGN_OR_RETURN(lock_, files_.lock_directory(directory_));
+    RUBATO_RETURN_IF_ERROR(become_known());
+    const std::unique_ptr<CoordinatorLink> link = make_grpc_link(link_config_);
+    RUBATO_ASSIGN_OR_RETURN(const v1::RunDescription run, describe(*link));
+    RUBATO_RETURN_IF_ERROR(prepare(*link, run));
+    RUBATO_RETURN_IF_ERROR(train(*link, run));
+    return kExitOk;
+  }
+
+ private:
+  Status read_join() {
+    if (flags_.join.empty() == flags_.join_file.empty()) {
+      return absl::InvalidArgumentError(
+          "[worker] want a join string or --join-file, one of the two; rubato invite makes it");
+    }
+    if (!flags_.join_file.empty()) {
+      RUBATO_ASSIGN_OR_RETURN(const JoinFile file, read_join_file(files_, flags_.join_file));
+      if (!file.warning.ok()) note(std::string(file.warning.message()));
+      join_ = file.join;
+    } else {
+      RUBATO_ASSIGN_OR_RETURN(join_, parse_join_string(flags_.join));
+    }
+    // The same string finds the same worker again.
+    directory_ =
+        flags_.directory.empty()
+            ? join_path("workers",
+                        digest_of(std::string_view(join_.fingerprint + join_.secret.reveal()))
+                            .substr(0, 12))
+            : flags_.directory;
+    return absl::OkStatus();
+  }
+
+  // Key, certificate and authority: from the directory, or by the secret of the join string.
+  Status become_known() {
+    RUBATO_ASSIGN_OR_RETURN(WorkerKey key, WorkerKey::create_or_load(files_, directory_));
+    RUBATO_ASSIGN_OR_RETURN(const Secret private_key, key.private_key_pem());
+    RUBATO_ASSIGN_OR_RETURN(const std::string request, key.request_pem());
+    RUBATO_ASSIGN_OR_RETURN(const std::optional<WorkerCredentials> before, key.credentials(files_));
+    const Address address = join_.addresses[0];
+    link_config_.address = to_text(address);
+    std::string authority;
+    if (!flags_.insecure) {
+      RUBATO_ASSIGN_OR_RETURN(authority, fetch_pinned_authority(address, join_.fingerprint,
+                                                                kProbeTimeoutMs, unix_now_s()));
+      link_config_.ca_pem = authority;
+    }
+    v1::EnrolRequest enrolment;
+    enrolment.set_csr_pem(request);
+    // A key that has enrolled gets its next certificate without a secret.
+    if (!before) enrolment.set_secret(join_.secret.reveal());
+    RUBATO_ASSIGN_OR_RETURN(const v1::EnrolReply reply, enrol_over_grpc(link_config_, enrolment));
+    worker_ = WorkerId(reply.worker());
+    if (!flags_.insecure) {
+      RUBATO_RETURN_IF_ERROR(
+          key.keep(files_, reply.certificate_pem(), authority, unix_now_s()).status());
+      link_config_.certificate_pem = reply.certificate_pem();
+      link_config_.key_pem = private_key.reveal();
+    } else {
+      link_config_.worker = reply.worker();
+      link_config_.token = reply.token();
+    }
+    note(cat("worker ", worker_, " of ", join_.redacted(), ", in ", directory_));
+    return absl::OkStatus();
+  }
+
+  StatusOr<v1::RunDescription> describe(CoordinatorLink& link) {
+    memory_bytes_ = flags_.memory_gib > 0
+                        ? static_cast<int64_t>(flags_.memory_gib * (int64_t{1} << 30))
+                        : std::max<int64_t>(available_memory_bytes(), 0);
+    v1::DescribeRequest request;
+    request.mutable_protocol()->set_first(kProtocolFirst);
+    request.mutable_protocol()->set_last(kProtocolLast);
+    request.set_build(build_id());
+    request.set_memory_bytes(memory_bytes_);
+    return link.describe(request);
+  }
+
+  // Data and model, as the coordinator describes them.
+  Status prepare(CoordinatorLink& link, const v1::RunDescription& run) {
+    std::string data = flags_.data;
+    if (data.empty() && run.files_size() > 0) {
+      data = join_path(directory_, cat("data-", run.data_digest().substr(0, 12)));
+      Courier courier(link, environment_);
+      for (const v1::RunFile& file : run.files()) {
+        RUBATO_RETURN_IF_ERROR(courier.fetch_file(file, files_, join_path(data, file.name())));
+      }
+    }
+    RUBATO_ASSIGN_OR_RETURN(Recipe recipe, recipe_of_description(run, data));
+    recipe_.emplace(std::move(recipe));
+    threads_ = thread_count(flags_.threads);
+    RUBATO_ASSIGN_OR_RETURN(built_, build_workload(*recipe_, threads_));
+    if (built_.data_digest == run.data_digest()) return absl::OkStatus();
+    return absl::FailedPreconditionError(cat("[worker] ", data, ": got data of digest ",
+                                             built_.data_digest, ", want ", run.data_digest(),
+                                             "; leave --data out to receive it"));
+  }
+
+  Status train(CoordinatorLink& link, const v1::RunDescription& run) {
+    RUBATO_ASSIGN_OR_RETURN(const SimulationConfig training, training_config(*recipe_, threads_));
+    const DataMap data(built_.workload->shard_sequences(), training.merged_data,
+                       training.coordinator.seed);
+    WorkerConfig config{.worker = worker_,
+                        .run = run,
+                        .settings = training.worker,
+                        .reset_inner = training.reset_inner,
+                        .threads = threads_,
+                        .memory_bytes = memory_bytes_,
+                        .ns_per_step = 0,
+                        .min_step_ns = from_seconds(flags_.min_step_s),
+                        .state_directory = directory_};
+    config.run.set_build(build_id());
+    if (!run.virtual_clock()) {
+      RUBATO_ASSIGN_OR_RETURN(
+          const Nanos measured,
+          calibrate_step(*built_.workload, training.worker, data, threads_, monotonic_now));
+      config.ns_per_step = std::max(measured, config.min_step_ns);
+      note(cat("one local step takes ", to_seconds(config.ns_per_step), " s"));
+    }
+    return work(config, {.link = &link,
+                         .files = &files_,
+                         .workload = built_.workload.get(),
+                         .data = &data,
+                         .environment = environment_,
+                         .report = [this](const TaskReport& report) { show(report); }});
+  }
+
+  void show(const TaskReport& report) {
+    const double seconds = std::max(to_seconds(report.train_ns), 1e-9);
+    note(cat("task ", report.task, "  steps ", report.steps, "  loss ", report.mean_loss, "  ",
+             static_cast<double>(report.tokens) / seconds / 1000, "k tok/s  wait ",
+             to_seconds(report.fetch_ns + report.push_ns), " s  ", report.verdict));
+  }
+
+  void note(const std::string& text) {
+    const std::lock_guard lock(printing_);
+    terminal_.err << "  " << text << std::endl;
+  }
+
+  const WorkerFlags& flags_;
+  Terminal& terminal_;
+  std::mutex printing_;
+  PosixFileSystem files_;
+  WorkerEnvironment environment_;
+  JoinString join_;
+  std::string directory_;
+  DirectoryLock lock_;
+  LinkConfig link_config_;
+  WorkerId worker_;
+  int64_t memory_bytes_ = 0;
+  int threads_ = 1;
+  std::optional<Recipe> recipe_;
+  BuiltWorkload built_;
+};
+
+}  // namespace
+
+void add_worker(CLI::App& app, CommandBody& chosen) {
+  auto flags = std::make_shared<WorkerFlags>();
+  CLI::App* command = app.add_subcommand("worker", "a real cluster: a worker; needs a join string");
+  command->add_option("join", flags->join, "what rubato invite printed");
+  command->add_option("--join-file", flags->join_file,
+                      "the string in a file of its owner's: not in any list of processes");
+  command->add_option("--dir", flags->directory,
+                      "identity, data and inner state; default workers/ID of the string");
+  command->add_option("--data", flags->data, "prepared text of the same digest, already here");
+  command->add_option("--threads", flags->threads, "0: all cores; never changes a result")
+      ->check(CLI::Range(0, 1024));
+  command->add_option("--memory-gib", flags->memory_gib, "may be used; default: what is free")
+      ->check(number_in(0, 1e6));
+  command->add_option("--min-step-s", flags->min_step_s, "a local step takes at least so long")
+      ->check(number_in(0, 1e6));
+  command
+      ->add_option("--patience-s", flags->patience_s,
+                   "without an answer from the coordinator, before it gives up")
+      ->check(number_in(1, 1e8));
+  command->add_flag("--insecure", flags->insecure, "plain text instead of TLS");
+  command->footer(
+      "Example:\n  rubato worker rubato1/my.machine:7461/..\n"
+      "Ctrl-C or SIGTERM: the steps that are done are handed in, the rest goes back in line.");
+  command->callback([flags, &chosen] {
+    chosen = [flags](Terminal& terminal) { return WorkerProcess(*flags, terminal).run(); };
+  });
+}
+
+}  // namespace rubato

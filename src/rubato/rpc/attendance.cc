@@ -1,0 +1,252 @@
+#include "rubato/rpc/attendance.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace rubato {
+namespace {
+
+// How often a wait looks at the flags of others.
+constexpr auto kGlance = std::chrono::milliseconds(50);
+
+bool stop_asked(const WorkerEnvironment& environment) {
+  return environment.stop != nullptr && environment.stop->load();
+}
+
+}  // namespace
+
+bool is_worth_another_try(const Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kInternal:  // a connection that was cut in the middle of a message
+    case absl::StatusCode::kUnknown:
+    case absl::StatusCode::kDataLoss:  // a chunk that was damaged on its way
+    case absl::StatusCode::kResourceExhausted:
+      return true;
+    default:
+      return false;
+  }
+}
+
+Nanos Backoff::next() {
+  const Nanos pause = pause_;
+  pause_ = std::min<Nanos>(pause_ * 2, 8 * kNanosPerSecond);
+  return pause;
+}
+
+Attendance::Attendance(CoordinatorLink& link, v1::Hello hello, Nanos heartbeat_interval,
+                       const WorkerEnvironment& environment)
+    : link_(link),
+      hello_(std::move(hello)),
+      heartbeat_interval_(heartbeat_interval),
+      environment_(environment),
+      has_state_(hello_.has_state()) {
+  reader_ = std::thread([this] { attend_until_ended(); });
+  heart_ = std::thread([this] { beat(); });
+}
+
+Attendance::~Attendance() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    if (stream_) stream_->cancel();
+    changed_.notify_all();
+  }
+  reader_.join();
+  heart_.join();
+}
+
+// ---- the session
+
+void Attendance::attend_until_ended() {
+  Backoff backoff;
+  Nanos last_heard = environment_.clock();
+  bool noted = false;
+  while (!ended()) {
+    StatusOr<std::shared_ptr<ControlStream>> stream = open_stream();
+    Status why = stream.status();
+    if (stream.ok()) {
+      while (const std::optional<v1::ToWorker> message = (*stream)->next()) {
+        last_heard = environment_.clock();
+        backoff.reset();
+        noted = false;
+        take(*message);
+      }
+      why = (*stream)->finish();
+      const std::lock_guard lock(mutex_);
+      stream_.reset();
+    }
+    if (!why.ok() && !is_worth_another_try(why)) return finish_with(why);
+    if (!why.ok() && environment_.clock() - last_heard > environment_.patience)
+      return finish_with(annotate(why, "no word from the coordinator"));
+    std::unique_lock lock(mutex_);
+    if (ended_ || stopping_) return;
+    if (!why.ok() && !noted) {
+      environment_.note(cat("the coordinator does not answer: ", why.message(), "; trying on"));
+      noted = true;
+    }
+    changed_.wait_for(lock, std::chrono::nanoseconds(backoff.next()),
+                      [&] { return ended_ || stopping_; });
+    if (stopping_) return;
+  }
+}
+
+StatusOr<std::shared_ptr<ControlStream>> Attendance::open_stream() {
+  v1::Hello hello = hello_;
+  hello.set_has_state(has_state_);
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [task, hold] : held_) hello.add_held_tasks(task);
+  }
+  RUBATO_ASSIGN_OR_RETURN(std::shared_ptr<ControlStream> stream, link_.attend(hello));
+  const std::lock_guard lock(mutex_);
+  stream_ = stream;
+  if (stopping_) stream->cancel();
+  return stream;
+}
+
+void Attendance::take(const v1::ToWorker& message) {
+  switch (message.message_case()) {
+    case v1::ToWorker::kWelcome:
+      return welcome(message.welcome());
+    case v1::ToWorker::kDispatch: {
+      const std::lock_guard lock(mutex_);
+      return enqueue(message.dispatch().task());
+    }
+    case v1::ToWorker::kHeartbeatAck:
+      round_trip_ = environment_.clock() - message.heartbeat_ack().sent_ns();
+      return;
+    case v1::ToWorker::kRelease:
+      return release(message.release());
+    case v1::ToWorker::MESSAGE_NOT_SET:
+      return;  // of a newer protocol: nothing this build could miss
+  }
+}
+
+void Attendance::welcome(const v1::Welcome& message) {
+  const std::lock_guard lock(mutex_);
+  welcome_ = message;
+  const auto is_listed = [&](int64_t task) {
+    return std::ranges::any_of(message.tasks(), [&](const v1::Task& t) { return t.id() == task; });
+  };
+  std::erase_if(queue_, [&](const v1::Task& task) { return !is_listed(task.id()); });
+  std::erase_if(held_, [&](const auto& entry) {
+    return entry.second == Hold::kQueued && !is_listed(entry.first);
+  });
+  for (auto& [task, hold] : held_) {
+    if (!is_listed(task)) hold = Hold::kUnwanted;
+  }
+  for (const v1::Task& task : message.tasks()) enqueue(task);
+  changed_.notify_all();
+}
+
+void Attendance::enqueue(const v1::Task& task) {
+  if (!held_.emplace(task.id(), Hold::kQueued).second) return;
+  queue_.push_back(task);
+  changed_.notify_all();
+}
+
+void Attendance::release(const v1::Release& message) {
+  switch (message.why()) {
+    case v1::Release::WHY_STOPPING:
+      environment_.note(cat("the coordinator goes down for a while: ", message.text()));
+      return;
+    case v1::Release::WHY_FINISHED:
+      return finish_with(absl::OkStatus());
+    case v1::Release::WHY_REPLACED:
+      return finish_with(absl::AbortedError(
+          "[worker] got a second worker of the same identity, want one; enrol each with a join "
+          "string of its own"));
+    default:
+      return finish_with(
+          absl::AbortedError(cat("[worker] released by the coordinator: ", message.text())));
+  }
+}
+
+void Attendance::finish_with(Status status) {
+  const std::lock_guard lock(mutex_);
+  if (ended_) return;
+  ended_ = true;
+  end_ = std::move(status);
+  changed_.notify_all();
+}
+
+void Attendance::beat() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_ && !ended_) {
+    changed_.wait_for(lock, std::chrono::nanoseconds(heartbeat_interval_),
+                      [&] { return stopping_ || ended_; });
+    const std::shared_ptr<ControlStream> stream = stream_;
+    if (!stream || stopping_ || ended_) continue;
+    v1::FromWorker message;
+    v1::Heartbeat& heartbeat = *message.mutable_heartbeat();
+    heartbeat.set_sent_ns(environment_.clock());
+    heartbeat.set_task(task_);
+    heartbeat.set_steps_done(steps_done_);
+    lock.unlock();
+    stream->send(message);  // a broken stream is the reader's business
+    lock.lock();
+  }
+}
+
+// ---- the worker's questions
+
+StatusOr<v1::Welcome> Attendance::wait_for_welcome() {
+  std::unique_lock lock(mutex_);
+  while (!welcome_ && !ended_ && !stop_asked(environment_)) changed_.wait_for(lock, kGlance);
+  if (welcome_) return *welcome_;
+  if (!end_.ok()) return end_;
+  return absl::CancelledError("[worker] stopped before the coordinator answered");
+}
+
+std::optional<v1::Task> Attendance::next_task() {
+  std::unique_lock lock(mutex_);
+  while (queue_.empty() && !ended_ && !stop_asked(environment_)) changed_.wait_for(lock, kGlance);
+  if (ended_ || stop_asked(environment_)) return std::nullopt;
+  v1::Task task = std::move(queue_.front());
+  queue_.pop_front();
+  held_[task.id()] = Hold::kTaken;
+  return task;
+}
+
+bool Attendance::is_wanted(int64_t task) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = held_.find(task);
+  return !ended_ && it != held_.end() && it->second == Hold::kTaken;
+}
+
+void Attendance::forget(int64_t task) {
+  const std::lock_guard lock(mutex_);
+  held_.erase(task);
+}
+
+void Attendance::report(int64_t task, int64_t steps_done) {
+  task_ = task;
+  steps_done_ = steps_done;
+}
+
+void Attendance::leave(const std::string& reason) {
+  std::shared_ptr<ControlStream> stream;
+  {
+    const std::lock_guard lock(mutex_);
+    stream = stream_;
+  }
+  v1::FromWorker message;
+  message.mutable_leave()->set_reason(reason);
+  if (stream) stream->send(message);
+  finish_with(absl::OkStatus());
+}
+
+Status Attendance::end() const {
+  const std::lock_guard lock(mutex_);
+  return end_;
+}
+
+bool Attendance::ended() const {
+  const std::lock_guard lock(mutex_);
+  return ended_ || stopping_;
+}
+
+}  // namespace rubato

@@ -1,0 +1,373 @@
+#include "rubato/rpc/cluster.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+#include "rubato/base/digest.h"
+#include "rubato/rpc/run_identity.h"
+#include "rubato/rpc/wire.h"
+
+namespace rubato {
+namespace {
+
+// The driver looks at the stop flag and at results of evaluations at least this often.
+constexpr Nanos kGlance = kNanosPerSecond / 10;
+
+// A stop may take five seconds in all; a snapshot that may not fit is left out.
+constexpr Nanos kSaveWhileStopping = 2 * kNanosPerSecond;
+
+v1::ToWorker dispatch_message(const Task& task, int64_t num_params) {
+  v1::ToWorker message;
+  *message.mutable_dispatch()->mutable_task() = to_proto(task, num_params);
+  return message;
+}
+
+Status going_down() {
+  return absl::UnavailableError("[cluster] the coordinator goes down; try again when it is back");
+}
+
+// What the effects of an arrival say about it.
+UpdateVerdict verdict_of(TaskId task, const Effects& effects) {
+  for (const Effect& effect : effects) {
+    if (const auto* reject = std::get_if<Reject>(&effect); reject && reject->task == task)
+      return {UpdateVerdict::Kind::kRejected, reject->reason};
+    if (const auto* discard = std::get_if<Discard>(&effect); discard && discard->task == task)
+      return {UpdateVerdict::Kind::kDiscarded, {}};
+  }
+  return {};
+}
+
+}  // namespace
+
+Cluster::Cluster(ClusterConfig config, const ClusterServices& services)
+    : config_(std::move(config)), services_(services), roster_(config_.lease) {}
+
+Cluster::~Cluster() { roster_.release_all(v1::Release::WHY_STOPPING, "the coordinator ends"); }
+
+StatusOr<std::unique_ptr<Cluster>> Cluster::open(
+    ClusterConfig config, const ClusterServices& services, const Layout& layout,
+    const std::function<StatusOr<std::vector<float>>()>& initial) {
+  std::unique_ptr<Cluster> cluster(new Cluster(std::move(config), services));
+  cluster->layout_ = &layout;
+  cluster->num_params_ = layout.size();
+  RUBATO_RETURN_IF_ERROR(cluster->recover(initial));
+  return cluster;
+}
+
+// ---- recovery
+
+Status Cluster::recover(const std::function<StatusOr<std::vector<float>>()>& initial) {
+  FileSystem& files = *services_.files;
+  const std::string& directory = config_.directory;
+  RUBATO_ASSIGN_OR_RETURN(identity_, open_run_identity(files, directory, config_.digests));
+  RUBATO_ASSIGN_OR_RETURN(spool_, Spool::open(files, directory,
+                                              {.quota_bytes = config_.quota_bytes,
+                                               .other_use = {},
+                                               .keep = config_.keep_deltas}));
+  RUBATO_ASSIGN_OR_RETURN(versions_, VersionStore::open(files, directory, config_.digests.layout));
+  RUBATO_ASSIGN_OR_RETURN(Journal journal,
+                          Journal::open(files, directory, identity_.journal_identity()));
+  journal_.emplace(std::move(journal));
+  RUBATO_ASSIGN_OR_RETURN(const auto snapshots, list_checkpoints(files, directory));
+  if (snapshots.empty()) {
+    if (journal_->next_index() > 0) {
+      return absl::DataLossError(cat("[cluster] ", directory, ": got a journal of ",
+                                     journal_->next_index(),
+                                     " records and no snapshot, want the snapshot it begins with"));
+    }
+    RUBATO_ASSIGN_OR_RETURN(std::vector<float> theta, initial());
+    RUBATO_RETURN_IF_ERROR(make_state(std::move(theta)));
+    // Every recovery and every replay begins with a snapshot.
+    RUBATO_RETURN_IF_ERROR(save());
+  } else {
+    RUBATO_RETURN_IF_ERROR(
+        with_sound_checkpoint(files, directory, snapshots.front(), restore(snapshots.front())));
+  }
+  clock_base_ = state_->now();
+  clock_began_ = services_.clock();
+  if (config_.script) {
+    timeline_ =
+        std::make_unique<VirtualTimeline>(state_->coordinator(), *config_.script, state_->now());
+  } else {
+    timeline_ = std::make_unique<RealTimeline>(state_->coordinator(), config_.start_workers);
+    // Whoever was there before has a lease's time to come back.
+    for (const WorkerId worker : state_->coordinator().connected_workers())
+      roster_.heard_from(worker, clock());
+  }
+  if (services_.evaluate) evaluator_ = std::make_unique<Evaluator>(services_.evaluate);
+  return absl::OkStatus();
+}
+
+Status Cluster::make_state(std::vector<float> theta) {
+  RUBATO_ASSIGN_OR_RETURN(
+      state_, ClusterState::make(config_.machine, *layout_, config_.shard_sequences,
+                                 config_.tokens_per_sequence, std::move(theta), config_.threads,
+                                 *spool_, *versions_));
+  return absl::OkStatus();
+}
+
+Status Cluster::restore(const std::string& snapshot) {
+  FileSystem& files = *services_.files;
+  RUBATO_ASSIGN_OR_RETURN(const CheckpointReader reader, open_checkpoint(files, snapshot));
+  std::vector<float> theta(static_cast<size_t>(num_params_));
+  RUBATO_RETURN_IF_ERROR(reader.read_theta(*layout_, theta));
+  RUBATO_RETURN_IF_ERROR(make_state(std::move(theta)));
+  RUBATO_RETURN_IF_ERROR(reader.restore([this](StateWalk& walk) { state_->walk_state(walk); }));
+  last_saved_step_ = reader.meta().step;
+  for (const Task& task : state_->coordinator().tasks_in_flight()) recorded_tasks_[task.id] = task;
+  // The journal goes on where the snapshot stands.
+  if (journal_->next_index() < state_->records()) {
+    return absl::DataLossError(cat("[cluster] ", config_.directory, ": got a journal of ",
+                                   journal_->next_index(), " records, want the ", state_->records(),
+                                   " that the snapshot has seen"));
+  }
+  if (journal_->next_index() == state_->records()) return absl::OkStatus();
+  RUBATO_ASSIGN_OR_RETURN(JournalReader records,
+                          JournalReader::open(files, config_.directory, state_->records()));
+  for (;;) {
+    RUBATO_ASSIGN_OR_RETURN(const std::optional<JournalRecord> next, records.next());
+    if (!next) break;
+    RUBATO_ASSIGN_OR_RETURN(const LoggedEvent record, logged_event_from(next->bytes));
+    RUBATO_ASSIGN_OR_RETURN(const Effects effects, state_->process(record));
+    write_records(record, effects);
+    ++recovered_records_;
+  }
+  return absl::OkStatus();
+}
+
+// ---- the driver
+
+StatusOr<Cluster::End> Cluster::run(const std::atomic<bool>* stop) {
+  const StatusOr<End> end = drive(stop);
+  // A disk that failed leaves nobody waiting.
+  if (!end.ok()) refuse_further_events(going_down());
+  return end;
+}
+
+StatusOr<Cluster::End> Cluster::drive(const std::atomic<bool>* stop) {
+  while (!finished()) {
+    if (stop != nullptr && stop->load()) return stop_now();
+    std::vector<TimedEvent> events = wait_for_events();
+    Status status = make_durable(events);
+    for (TimedEvent& event : events) {
+      if (status.ok())
+        status = take(event);
+      else
+        answer(event.incoming, status);
+    }
+    collect_evaluations();
+    if (status.ok()) status = services_.sink->error();
+    if (!status.ok()) return status;
+  }
+  return finish();
+}
+
+std::vector<TimedEvent> Cluster::wait_for_events() {
+  {
+    std::unique_lock lock(queue_mutex_);
+    const Nanos now = clock();
+    const Nanos next = std::min(timeline_->next_look().value_or(now + kGlance), now + kGlance);
+    if (queue_.empty() && next > now && !timeline_is_busy_)
+      queue_changed_.wait_for(lock, std::chrono::nanoseconds(next - now));
+    for (Incoming& incoming : queue_) timeline_->add(std::move(incoming));
+    queue_.clear();
+  }
+  if (!config_.script) {
+    const std::lock_guard lock(state_mutex_);
+    for (const WorkerId worker : roster_.take_expired(clock())) {
+      if (!state_->coordinator().is_connected(worker)) continue;
+      services_.note(
+          cat("worker ", worker, " is lost: nothing heard for ", to_seconds(config_.lease), " s"));
+      timeline_->add({.event = WorkerLost{worker}, .notes = {}, .outcome = nullptr});
+    }
+  }
+  std::vector<TimedEvent> events = timeline_->take(clock());
+  timeline_is_busy_ = !events.empty();
+  return events;
+}
+
+Status Cluster::make_durable(const std::vector<TimedEvent>& events) {
+  if (events.empty()) return absl::OkStatus();
+  for (const TimedEvent& event : events) {
+    RUBATO_RETURN_IF_ERROR(
+        journal_->append(to_bytes({event.now, event.incoming.event, event.incoming.notes}))
+            .status());
+  }
+  return journal_->sync();
+}
+
+Status Cluster::take(TimedEvent& event) {
+  const LoggedEvent record{event.now, event.incoming.event, event.incoming.notes};
+  StatusOr<Effects> effects = absl::UnknownError("");
+  {
+    const std::lock_guard lock(state_mutex_);
+    effects = state_->process(record);
+  }
+  if (!effects.ok()) {
+    answer(event.incoming, effects.status());
+    return effects.status();
+  }
+  timeline_->follow(event.now, *effects);
+  if (const auto* update = std::get_if<UpdateArrived>(&record.event))
+    answer(event.incoming, verdict_of(update->task, *effects));
+  send_out(*effects);
+  write_records(record, *effects);
+  evaluate_if_due(false);
+  const bool save_asked = std::ranges::any_of(
+      *effects, [](const Effect& effect) { return std::holds_alternative<Save>(effect); });
+  return save_asked ? save() : absl::OkStatus();
+}
+
+void Cluster::send_out(const Effects& effects) {
+  for (const Effect& effect : effects) {
+    if (const auto* dispatch = std::get_if<Dispatch>(&effect))
+      roster_.send(dispatch->task.worker, dispatch_message(dispatch->task, num_params_));
+  }
+}
+
+bool Cluster::finished() const {
+  const std::lock_guard lock(state_mutex_);
+  return state_->coordinator().finished();
+}
+
+StatusOr<Cluster::End> Cluster::finish() {
+  refuse_further_events(UpdateVerdict{UpdateVerdict::Kind::kRejected, RejectReason::kFinished});
+  roster_.release_all(v1::Release::WHY_FINISHED, "the run's budget is used up");
+  if (evaluator_) {
+    evaluate_if_due(true);
+    evaluator_->finish();
+    collect_evaluations();
+  }
+  RUBATO_RETURN_IF_ERROR(save());
+  return End::kFinished;
+}
+
+StatusOr<Cluster::End> Cluster::stop_now() {
+  // Everything acknowledged is in the journal; a snapshot only makes the next start shorter.
+  refuse_further_events(going_down());
+  roster_.release_all(v1::Release::WHY_STOPPING, "it comes back");
+  if (last_save_took_ < kSaveWhileStopping) RUBATO_RETURN_IF_ERROR(save());
+  return End::kStopped;
+}
+
+Status Cluster::save() {
+  const std::lock_guard lock(state_mutex_);
+  const int64_t step = state_->coordinator().counts().steps;
+  // A snapshot of the same step has the same parameters; the journal behind it holds the rest.
+  if (step == last_saved_step_) return absl::OkStatus();
+  const Nanos began = services_.clock();
+  CheckpointMeta meta{.step = step,
+                      .build_id = config_.build_id,
+                      .recipe_digest = config_.digests.recipe,
+                      .data_digest = config_.digests.data,
+                      .notes = {}};
+  if (services_.snapshot_notes) {
+    RUBATO_ASSIGN_OR_RETURN(meta.notes, services_.snapshot_notes());
+  }
+  RUBATO_RETURN_IF_ERROR(services_.sink->flush());
+  RUBATO_RETURN_IF_ERROR(write_checkpoint(*services_.files, config_.directory, meta, *layout_,
+                                          state_->theta(),
+                                          [this](StateWalk& walk) { state_->walk_state(walk); }));
+  RUBATO_RETURN_IF_ERROR(journal_->start_segment());
+  if (!config_.keep_deltas) RUBATO_RETURN_IF_ERROR(journal_->trim_before(state_->records()));
+  RUBATO_RETURN_IF_ERROR(state_->trim_spool());
+  last_saved_step_ = step;
+  last_save_took_ = services_.clock() - began;
+  return prune_checkpoints(*services_.files, config_.directory, config_.retention, step).status();
+}
+
+// ---- from the transport
+
+void Cluster::post(Incoming incoming) {
+  const std::lock_guard lock(queue_mutex_);
+  if (last_word_) return answer(incoming, *last_word_);
+  queue_.push_back(std::move(incoming));
+  queue_changed_.notify_all();
+}
+
+// Whoever waits gets this answer, and whoever comes later.
+void Cluster::refuse_further_events(const StatusOr<UpdateVerdict>& last_word) {
+  const std::lock_guard lock(queue_mutex_);
+  last_word_ = last_word;
+  for (Incoming& incoming : queue_) answer(incoming, last_word);
+  for (Incoming& incoming : timeline_->give_up()) answer(incoming, last_word);
+  queue_.clear();
+}
+
+void Cluster::answer(Incoming& incoming, const StatusOr<UpdateVerdict>& verdict) {
+  if (incoming.outcome) std::exchange(incoming.outcome, nullptr)->set(verdict);
+}
+
+Cluster::Seat Cluster::attend(WorkerId worker, const WorkerHello& hello) {
+  const std::lock_guard lock(state_mutex_);
+  const Coordinator& coordinator = state_->coordinator();
+  Seat seat;
+  for (const Task& task : coordinator.tasks_in_flight()) {
+    if (task.worker == worker) seat.tasks.push_back(task);
+  }
+  // Somebody the machine knows goes on; a newcomer, or one that has lost its state, joins.
+  const bool goes_on = coordinator.is_connected(worker) && (hello.has_state || config_.script);
+  if (!goes_on) {
+    seat.tasks.clear();
+    post({.event = WorkerJoined{worker, hello.ns_per_step, hello.has_state},
+          .notes = {},
+          .outcome = nullptr});
+  }
+  seat.box = roster_.attach(worker, clock());
+  return seat;
+}
+
+void Cluster::leave(WorkerId worker) {
+  roster_.release(worker, v1::Release::WHY_UNSPECIFIED, "goodbye");
+  if (config_.script) return;
+  post({.event = WorkerLost{worker}, .notes = {}, .outcome = nullptr});
+}
+
+std::optional<UpdateVerdict> Cluster::answer_at_once(WorkerId worker, TaskId task) const {
+  const std::lock_guard lock(state_mutex_);
+  const std::optional<Effect> effect = state_->coordinator().answer_at_once(worker, task);
+  if (!effect) return std::nullopt;
+  return verdict_of(task, {*effect});
+}
+
+StatusOr<UpdateVerdict> Cluster::deliver(WorkerId worker, const DeltaClaim& claim, double norm,
+                                         bool finite) {
+  auto outcome = std::make_shared<EventOutcome>();
+  post({.event = UpdateArrived{.worker = worker,
+                               .task = claim.task,
+                               .steps_done = claim.steps_done,
+                               .tokens = claim.tokens,
+                               .train_ns = claim.train_ns,
+                               .norm = norm,
+                               .finite = finite},
+        .notes = claim.notes,
+        .outcome = outcome});
+  return outcome->wait();
+}
+
+// ---- what it tells
+
+Nanos Cluster::clock() const { return clock_base_ + services_.clock() - clock_began_; }
+
+std::vector<Task> Cluster::tasks_in_flight() const {
+  const std::lock_guard lock(state_mutex_);
+  return state_->coordinator().tasks_in_flight();
+}
+
+CoordinatorCounts Cluster::counts() const {
+  const std::lock_guard lock(state_mutex_);
+  return state_->coordinator().counts();
+}
+
+std::string Cluster::state_digest() {
+  const std::lock_guard lock(state_mutex_);
+  return state_->digest();
+}
+
+std::string Cluster::effects_digest() const {
+  const std::lock_guard lock(state_mutex_);
+  return state_->coordinator().effects_digest();
+}
+
+}  // namespace rubato

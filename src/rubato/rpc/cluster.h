@@ -1,0 +1,188 @@
+// A live cluster, whatever carries its messages: sessions, uploads and downloads on any number of
+// threads, one thread that drives the state machine.
+//
+//   upload -> spool (fsync) -> event -> journal (fsync, one for all that wait) -> step -> effects
+//
+// Nothing becomes visible before its event is durable. Memory: theta, the outer state, one
+// published version and bounded buffers, whatever the number of workers.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "rubato/metrics/sink.h"
+#include "rubato/rpc/cluster_state.h"
+#include "rubato/rpc/evaluator.h"
+#include "rubato/rpc/event_outcome.h"
+#include "rubato/rpc/roster.h"
+#include "rubato/rpc/run_identity.h"
+#include "rubato/rpc/timeline.h"
+#include "rubato/store/file_system.h"
+#include "rubato/store/journal.h"
+#include "rubato/store/journal_reader.h"
+#include "rubato/store/retention.h"
+
+namespace rubato {
+
+struct ClusterConfig {
+  std::string directory;
+  std::string build_id;
+  RunDigests digests;
+  MachineConfig machine;
+  std::vector<int64_t> shard_sequences;  // of the logical shards
+  int64_t tokens_per_sequence = 1;
+  std::string method = "cluster";
+  int threads = 1;
+  Nanos lease = 30 * kNanosPerSecond;
+  int64_t start_workers = 1;                          // that training waits for
+  std::optional<std::vector<ScriptedWorker>> script;  // present: the virtual clock
+  bool keep_deltas = false;                           // for a replay from the beginning
+  std::optional<int64_t> quota_bytes;                 // [bytes] of the spool
+  RetentionPolicy retention;                          // of snapshots
+  std::optional<int64_t> eval_every_steps;            // [local steps]
+};
+
+struct ClusterServices {
+  FileSystem* files = nullptr;
+  std::function<Nanos()> clock;  // monotonic
+  MetricsSink* sink = nullptr;   // only the driver's thread records
+  /// Of theta [P]; called on a thread of low priority. Null: nothing is evaluated.
+  std::function<StatusOr<EvalResult>(std::span<const float>)> evaluate;
+  std::function<void(const std::string&)> note;  // a sentence for people
+  /// What else a snapshot is to remember; called on the driver's thread.
+  std::function<StatusOr<std::map<std::string, std::string>>()> snapshot_notes;
+};
+
+/// What a worker has said about itself, checked.
+struct WorkerHello {
+  Nanos ns_per_step = 0;  // <= 0: unknown
+  bool has_state = false;
+  std::vector<TaskId> held;
+};
+
+/// A finished task's facts as the worker states them.
+struct DeltaClaim {
+  TaskId task;
+  int64_t steps_done = 0;
+  int64_t tokens = 0;
+  Nanos train_ns = 0;
+  UpdateNotes notes;
+};
+
+class Cluster {
+ public:
+  /// Opens the run in `config.directory`, making it when there is none: then `initial` gives theta
+  /// [P]. Recovers what a crash left: snapshot, then the journal behind it.
+  static StatusOr<std::unique_ptr<Cluster>> open(
+      ClusterConfig config, const ClusterServices& services, const Layout& layout,
+      const std::function<StatusOr<std::vector<float>>()>& initial);
+  ~Cluster();
+
+  enum class End { kFinished, kStopped };
+  /// Drives the run on the calling thread until its budget is used up or `stop` is raised.
+  StatusOr<End> run(const std::atomic<bool>* stop);
+
+  // ---- for the transport; any thread
+
+  struct Seat {
+    std::shared_ptr<Mailbox> box;
+    std::vector<Task> tasks;  // still this worker's
+  };
+  /// A session begins. Its first message is to be a welcome with `tasks`.
+  Seat attend(WorkerId worker, const WorkerHello& hello);
+  void heard_from(WorkerId worker) { roster_.heard_from(worker, clock()); }
+  void leave(WorkerId worker);
+  void detach(WorkerId worker, const Mailbox* box) { roster_.detach(worker, box); }
+
+  /// The answer to a delta that needs no upload, or nullopt: send it.
+  std::optional<UpdateVerdict> answer_at_once(WorkerId worker, TaskId task) const;
+  Spool& spool() { return *spool_; }
+  VersionStore& versions() { return *versions_; }
+  FileSystem& files() { return *services_.files; }
+  /// Judges a delta that lies in the spool, complete and synced; blocks until it is durable.
+  StatusOr<UpdateVerdict> deliver(WorkerId worker, const DeltaClaim& claim, double norm,
+                                  bool finite);
+
+  int64_t num_params() const { return num_params_; }
+  const Layout& layout() const { return *layout_; }
+  const ClusterConfig& config() const { return config_; }
+  const RunIdentity& identity() const { return identity_; }
+  /// [ns] of the run's clock.
+  Nanos clock() const;
+  CoordinatorCounts counts() const;
+  std::vector<Task> tasks_in_flight() const;
+  const Roster& roster() const { return roster_; }
+  /// Digest of everything the journal determines.
+  std::string state_digest();
+  std::string effects_digest() const;
+  /// Theta [P]; while nothing drives the run.
+  std::span<const float> theta() const { return state_->theta(); }
+  /// Records of the journal that were processed when the run was opened.
+  int64_t recovered_records() const { return recovered_records_; }
+
+ private:
+  Cluster(ClusterConfig config, const ClusterServices& services);
+  Status recover(const std::function<StatusOr<std::vector<float>>()>& initial);
+  Status make_state(std::vector<float> theta);
+  Status restore(const std::string& snapshot);
+
+  StatusOr<End> drive(const std::atomic<bool>* stop);
+  std::vector<TimedEvent> wait_for_events();
+  Status make_durable(const std::vector<TimedEvent>& events);
+  Status take(TimedEvent& event);
+  void send_out(const Effects& effects);
+  bool finished() const;
+  StatusOr<End> finish();
+  StatusOr<End> stop_now();
+  Status save();
+
+  void write_records(const LoggedEvent& record, const Effects& effects);
+  void write_update(const LoggedEvent& record, TaskId task, int64_t staleness, std::string verdict);
+  void evaluate_if_due(bool at_end);
+  void collect_evaluations();
+
+  void post(Incoming incoming);
+  void refuse_further_events(const StatusOr<UpdateVerdict>& last_word);
+  static void answer(Incoming& incoming, const StatusOr<UpdateVerdict>& verdict);
+
+  ClusterConfig config_;
+  ClusterServices services_;
+  const Layout* layout_ = nullptr;
+  int64_t num_params_ = 0;
+  RunIdentity identity_;
+  std::optional<Journal> journal_;
+  std::unique_ptr<Spool> spool_;
+  std::unique_ptr<VersionStore> versions_;
+  Nanos clock_base_ = 0;   // of the run's clock when this process began
+  Nanos clock_began_ = 0;  // of the machine's clock then
+  int64_t recovered_records_ = 0;
+
+  mutable std::mutex state_mutex_;  // the driver steps under it, everybody else reads
+  std::unique_ptr<ClusterState> state_;
+
+  std::mutex queue_mutex_;
+  std::condition_variable queue_changed_;
+  std::vector<Incoming> queue_;                       // from any thread, until the driver takes it
+  std::optional<StatusOr<UpdateVerdict>> last_word_;  // present: nothing is taken any more
+
+  // The driver's own.
+  std::unique_ptr<Timeline> timeline_;
+  bool timeline_is_busy_ = false;  // it gave something the last time, so it is asked again at once
+  std::map<TaskId, Task> recorded_tasks_;       // dispatched and without a record yet
+  std::map<TaskId, LoggedEvent> held_records_;  // arrived, and waiting for their group
+  int64_t next_eval_steps_ = 0;
+  int64_t last_saved_step_ = -1;
+  Nanos last_save_took_ = 0;
+
+  Roster roster_;
+  std::unique_ptr<Evaluator> evaluator_;
+};
+
+}  // namespace rubato

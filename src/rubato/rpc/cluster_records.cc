@@ -1,0 +1,98 @@
+// What a cluster records: updates, spans, evaluations, as the simulator does, by the run's clock.
+#include <cmath>
+
+#include "rubato/rpc/cluster.h"
+
+namespace rubato {
+
+void Cluster::write_records(const LoggedEvent& record, const Effects& effects) {
+  if (const auto* update = std::get_if<UpdateArrived>(&record.event)) {
+    if (recorded_tasks_.contains(update->task)) held_records_[update->task] = record;
+  }
+  for (const Effect& effect : effects) {
+    if (const auto* apply = std::get_if<Apply>(&effect)) {
+      for (const Apply::Member& member : apply->members) {
+        const auto held = held_records_.extract(member.task);
+        if (!held.empty())
+          write_update(held.mapped(), member.task, apply->staleness,
+                       apply->moves_theta ? "applied" : "held");
+      }
+    } else if (const auto* discard = std::get_if<Discard>(&effect)) {
+      held_records_.erase(discard->task);
+      write_update(record, discard->task, discard->staleness, "discarded");
+    } else if (const auto* reject = std::get_if<Reject>(&effect)) {
+      held_records_.erase(reject->task);
+      write_update(record, reject->task, 0, cat("rejected:", to_string(reject->reason)));
+    } else if (const auto* dispatch = std::get_if<Dispatch>(&effect)) {
+      recorded_tasks_[dispatch->task.id] = dispatch->task;
+    }
+  }
+  if (const auto* lost = std::get_if<WorkerLost>(&record.event)) {
+    std::erase_if(recorded_tasks_, [&](const auto& entry) {
+      const Task& task = entry.second;
+      if (task.worker != lost->worker || held_records_.contains(task.id)) return false;
+      services_.sink->on_span(
+          {task.worker, task.id, task.shard, task.dispatched, record.now, SpanKind::kLost});
+      return true;
+    });
+  }
+}
+
+void Cluster::write_update(const LoggedEvent& record, TaskId id, int64_t staleness,
+                           std::string verdict) {
+  const auto found = recorded_tasks_.extract(id);
+  if (found.empty()) return;  // of a task that was given up, or dispatched before a snapshot
+  const Task& task = found.mapped();
+  const auto& update = std::get<UpdateArrived>(record.event);
+  services_.sink->on_span(
+      {task.worker, task.id, task.shard, task.dispatched, record.now, SpanKind::kTrain});
+  services_.sink->on_update({.virtual_time_ns = record.now,
+                             .worker = task.worker,
+                             .task = task.id,
+                             .shard = task.shard,
+                             .steps = update.steps_done,
+                             .tokens = update.tokens,
+                             .train_loss_nats = record.notes.mean_loss,
+                             .lr = record.notes.last_lr,
+                             .staleness = staleness,
+                             .version = Version(state_->coordinator().counts().version),
+                             .delta_norm = update.norm,
+                             .verdict = std::move(verdict)});
+}
+
+void Cluster::evaluate_if_due(bool at_end) {
+  if (!evaluator_) return;
+  const CoordinatorCounts& counts = state_->coordinator().counts();
+  if (!at_end) {
+    if (!config_.eval_every_steps || counts.steps < next_eval_steps_) return;
+    next_eval_steps_ = (counts.steps / *config_.eval_every_steps + 1) * *config_.eval_every_steps;
+  }
+  evaluator_->submit({.theta = state_->publish(),
+                      .now = state_->now(),
+                      .local_steps = counts.steps,
+                      .tokens = counts.tokens,
+                      .version = counts.version});
+}
+
+void Cluster::collect_evaluations() {
+  if (!evaluator_) return;
+  for (const Evaluator::Result& done : evaluator_->take_results()) {
+    if (!done.result.ok()) {
+      services_.note(cat("evaluation failed: ", done.result.status().message()));
+      continue;
+    }
+    services_.sink->on_eval({.phase = RunPhase::kTrain,
+                             .method = config_.method,
+                             .local_steps = done.job.local_steps,
+                             .tokens = done.job.tokens,
+                             .server_updates = done.job.version,
+                             .version = Version(done.job.version),
+                             .virtual_time_ns = done.job.now,
+                             .wall_time_ns = done.job.now,
+                             .loss_nats = done.result->loss_nats,
+                             .bits_per_byte = done.result->bits_per_byte,
+                             .accuracy = done.result->accuracy});
+  }
+}
+
+}  // namespace rubato

@@ -1,0 +1,78 @@
+// Everything the journal determines: the coordinator, the model, and which deltas and versions are
+// still of use. A live cluster, its recovery after a crash and `rubato replay` step it with the
+// same records and reach the same bits.
+//
+//   process(record): coordinator.step -> effects, in order: Apply folds deltas of the spool into
+//   theta, Dispatch publishes the version it starts from
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "rubato/rpc/logged_event.h"
+#include "rubato/server/machine.h"
+#include "rubato/server/server_model.h"
+#include "rubato/store/checkpoint.h"
+#include "rubato/store/spool.h"
+#include "rubato/store/version_store.h"
+
+namespace rubato {
+
+class ClusterState {
+ public:
+  /// Starts from `theta` [P]. Spool and versions outlive it; `threads` fold updates and never
+  /// change a bit.
+  static StatusOr<std::unique_ptr<ClusterState>> make(const MachineConfig& config,
+                                                      const Layout& layout,
+                                                      std::vector<int64_t> shard_sequences,
+                                                      int64_t tokens_per_sequence,
+                                                      std::vector<float> theta, int threads,
+                                                      Spool& spool, VersionStore& versions);
+
+  /// Takes one event. The delta of an UpdateArrived lies in the spool. An error is one of the disk:
+  /// the state is then of no more use.
+  StatusOr<Effects> process(const LoggedEvent& record);
+
+  /// Before a snapshot: versions that it cannot make again survive a crash.
+  Status persist_versions();
+  /// After a snapshot is safe: deltas that no group waits for go.
+  Status trim_spool();
+
+  const Coordinator& coordinator() const { return *coordinator_; }
+  std::span<const float> theta() const { return server_->theta(); }
+  /// What the model's workers would start from now.
+  PublishedParams publish() { return server_->publish(); }
+  /// [ns] of the run's clock: of the last record.
+  Nanos now() const { return now_; }
+  /// Records processed since the run began.
+  int64_t records() const { return records_; }
+
+  /// All but theta, for snapshots.
+  void walk_state(StateWalk& walk);
+  /// Makes a fresh state go on from a snapshot: theta, then walk_state with a restoring walk.
+  void restore_theta(std::span<const float> theta) { server_->set_theta(theta); }
+  /// Digest over theta, the chain's planes and the coordinator: equal digests are equal states.
+  std::string digest();
+
+ private:
+  ClusterState(Machine machine, std::vector<float> theta, int threads, Spool& spool,
+               VersionStore& versions);
+  Status apply(const Apply& effect);
+  Status publish_for(const Task& task);
+  Status retain_versions();
+
+  std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<Coordinator> coordinator_;
+  std::unique_ptr<ServerModel> server_;
+  Spool& spool_;
+  VersionStore& versions_;
+  Nanos now_ = 0;
+  int64_t records_ = 0;
+  std::optional<Version> published_;  // the last one; files of others are there until retained
+  std::map<TaskId, Version> bases_;   // of deltas to come, for a chain that needs them
+};
+
+}  // namespace rubato

@@ -1,0 +1,45 @@
+// A worker's bulk transfers: parameters and files down, deltas up. Each goes on where it broke, for
+// as long as the worker's patience lasts; only an answer ends it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "rubato/codec/codec.h"
+#include "rubato/rpc/attendance.h"
+#include "rubato/rpc/event_outcome.h"
+#include "rubato/store/file_system.h"
+
+namespace rubato {
+
+class Courier {
+ public:
+  /// Link and environment outlive it.
+  Courier(CoordinatorLink& link, const WorkerEnvironment& environment)
+      : link_(link), environment_(environment) {}
+
+  /// Parameters [P] of a version. NotFound when the coordinator has them no more.
+  StatusOr<std::vector<float>> fetch_parameters(int64_t version, int64_t num_params,
+                                                const Codec& codec, const v1::Codec& name);
+  /// A file of the run, written to `path` and there only when it is whole; kept when it is there
+  /// already with the same digest.
+  Status fetch_file(const v1::RunFile& file, FileSystem& files, const std::string& path);
+  /// Blocks until the delta was judged. `is_wanted` is asked between two tries; Aborted when it
+  /// says no. A stop that is asked for ends it after `grace` at the latest.
+  StatusOr<UpdateVerdict> push(const v1::DeltaHeader& header, std::span<const std::byte> encoded,
+                               const Codec& codec, const std::function<bool()>& is_wanted);
+
+ private:
+  // Repeats `attempt` until it succeeds, answers for good, or patience ends.
+  Status persist(const std::function<Status()>& attempt, const std::function<bool()>& is_wanted);
+  Status push_once(const v1::DeltaHeader& header, std::span<const std::byte> encoded,
+                   const Codec& codec, UpdateVerdict& verdict);
+
+  CoordinatorLink& link_;
+  const WorkerEnvironment& environment_;
+};
+
+}  // namespace rubato

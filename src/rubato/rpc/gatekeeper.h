@@ -1,0 +1,45 @@
+// Who calls: the transport's question, answered by authority and admission.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "rubato/rpc/admission.h"
+#include "rubato/rpc/authority.h"
+#include "rubato/v1/enrolment.pb.h"
+
+namespace rubato {
+
+/// Who may be calling, as the transport sees it: a certificate, or a token.
+struct Caller {
+  std::string certificate_pem;  // of the peer, verified by TLS; "" without TLS
+  int64_t worker = -1;          // with `token`, without TLS
+  std::string token;            // serial of the worker's certificate
+};
+
+/// Thread-safe. Tokens open the door only where the coordinator was told to speak plain text.
+class Gatekeeper {
+ public:
+  /// Authority and admission outlive it; `now_unix_s` is the time of day.
+  Gatekeeper(const Authority& authority, Admission& admission, bool takes_tokens,
+             std::function<int64_t()> now_unix_s)
+      : authority_(authority),
+        admission_(admission),
+        takes_tokens_(takes_tokens),
+        now_unix_s_(std::move(now_unix_s)) {}
+
+  /// Unauthenticated for somebody who shows nothing, PermissionDenied for whoever may not enter.
+  StatusOr<WorkerId> identify(const Caller& caller) const;
+  /// A secret and a request make a worker.
+  StatusOr<v1::EnrolReply> enrol(const v1::EnrolRequest& request);
+  /// A known key gets its next certificate.
+  StatusOr<v1::EnrolReply> renew(const v1::RenewRequest& request);
+
+ private:
+  const Authority& authority_;
+  Admission& admission_;
+  bool takes_tokens_;
+  std::function<int64_t()> now_unix_s_;
+};
+
+}  // namespace rubato

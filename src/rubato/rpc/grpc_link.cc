@@ -1,0 +1,187 @@
+#include "rubato/rpc/grpc_link.h"
+
+#include <mutex>
+
+#include <grpc/support/time.h>
+#include <grpcpp/grpcpp.h>
+
+#include "rubato/rpc/grpc_status.h"
+#include "rubato/v1/control.grpc.pb.h"
+#include "rubato/v1/enrolment.grpc.pb.h"
+#include "rubato/v1/exchange.grpc.pb.h"
+
+namespace rubato {
+namespace {
+
+// An answer that needs no work comes within this; bulk has no limit but its own progress.
+constexpr int64_t kAnswerSeconds = 30;
+constexpr int kKeepaliveMs = 20'000;
+
+gpr_timespec answer_deadline() {
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                      gpr_time_from_seconds(kAnswerSeconds, GPR_TIMESPAN));
+}
+
+std::shared_ptr<grpc::Channel> make_channel(const LinkConfig& config) {
+  grpc::ChannelArguments arguments;
+  // Channels of equal arguments would share a connection otherwise.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 200);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  if (config.ca_pem.empty()) {
+    return grpc::CreateCustomChannel(config.address, grpc::InsecureChannelCredentials(), arguments);
+  }
+  arguments.SetSslTargetNameOverride("rubato-coordinator");
+  grpc::SslCredentialsOptions options;
+  options.pem_root_certs = config.ca_pem;
+  options.pem_cert_chain = config.certificate_pem;
+  options.pem_private_key = config.key_pem;
+  return grpc::CreateCustomChannel(config.address, grpc::SslCredentials(options), arguments);
+}
+
+void identify(const LinkConfig& config, grpc::ClientContext& context) {
+  if (config.token.empty()) return;
+  context.AddMetadata("rubato-worker", cat(config.worker));
+  context.AddMetadata("rubato-token", config.token);
+}
+
+class GrpcControlStream final : public ControlStream {
+ public:
+  GrpcControlStream(v1::Control::Stub& stub, const LinkConfig& config) {
+    identify(config, context_);
+    stream_ = stub.Attend(&context_);
+  }
+  ~GrpcControlStream() override {
+    if (finished_) return;
+    context_.TryCancel();
+    stream_->Finish().ok();
+  }
+
+  bool send(const v1::FromWorker& message) override {
+    const std::lock_guard lock(writing_);
+    return stream_->Write(message);
+  }
+  std::optional<v1::ToWorker> next() override {
+    v1::ToWorker message;
+    if (!stream_->Read(&message)) return std::nullopt;
+    return message;
+  }
+  Status finish() override {
+    {
+      const std::lock_guard lock(writing_);
+      stream_->WritesDone();
+    }
+    finished_ = true;
+    return from_grpc(stream_->Finish());
+  }
+  void cancel() override { context_.TryCancel(); }
+
+ private:
+  grpc::ClientContext context_;
+  std::mutex writing_;
+  std::unique_ptr<grpc::ClientReaderWriter<v1::FromWorker, v1::ToWorker>> stream_;
+  bool finished_ = false;
+};
+
+class GrpcLink final : public CoordinatorLink {
+ public:
+  explicit GrpcLink(const LinkConfig& config)
+      : config_(config),
+        control_(v1::Control::NewStub(make_channel(config))),
+        exchange_(v1::Exchange::NewStub(make_channel(config))) {}
+
+  StatusOr<v1::RunDescription> describe(const v1::DescribeRequest& request) override {
+    grpc::ClientContext context;
+    prepare(context);
+    v1::RunDescription reply;
+    RUBATO_RETURN_IF_ERROR(from_grpc(control_->Describe(&context, request, &reply)));
+    return reply;
+  }
+
+  StatusOr<std::unique_ptr<ControlStream>> attend(const v1::Hello& hello) override {
+    auto stream = std::make_unique<GrpcControlStream>(*control_, config_);
+    v1::FromWorker first;
+    *first.mutable_hello() = hello;
+    if (!stream->send(first)) {
+      const Status why = stream->finish();
+      return why.ok() ? absl::UnavailableError("[worker] the coordinator ended the session") : why;
+    }
+    return stream;
+  }
+
+  Status fetch(const v1::FetchRequest& request,
+               const std::function<Status(const v1::Chunk&)>& sink) override {
+    grpc::ClientContext context;
+    identify(config_, context);
+    const auto reader = exchange_->Fetch(&context, request);
+    v1::Chunk chunk;
+    Status status;
+    while (status.ok() && reader->Read(&chunk)) status = sink(chunk);
+    if (!status.ok()) {
+      context.TryCancel();
+      reader->Finish().ok();
+      return status;
+    }
+    return from_grpc(reader->Finish());
+  }
+
+  StatusOr<v1::PushOffsetReply> push_offset(const v1::PushOffsetRequest& request) override {
+    grpc::ClientContext context;
+    prepare(context);
+    v1::PushOffsetReply reply;
+    RUBATO_RETURN_IF_ERROR(from_grpc(exchange_->PushOffset(&context, request, &reply)));
+    return reply;
+  }
+
+  StatusOr<v1::PushReply> push(const v1::DeltaHeader& header,
+                               const std::function<bool(v1::Chunk&)>& source) override {
+    grpc::ClientContext context;
+    identify(config_, context);
+    v1::PushReply reply;
+    const auto writer = exchange_->Push(&context, &reply);
+    v1::PushPart part;
+    *part.mutable_header() = header;
+    bool open = writer->Write(part);
+    while (open && source(*part.mutable_chunk())) open = writer->Write(part);
+    writer->WritesDone();
+    RUBATO_RETURN_IF_ERROR(from_grpc(writer->Finish()));
+    return reply;
+  }
+
+ private:
+  void prepare(grpc::ClientContext& context) const {
+    identify(config_, context);
+    context.set_deadline(answer_deadline());
+  }
+
+  LinkConfig config_;
+  std::unique_ptr<v1::Control::Stub> control_;
+  std::unique_ptr<v1::Exchange::Stub> exchange_;
+};
+
+}  // namespace
+
+std::unique_ptr<CoordinatorLink> make_grpc_link(const LinkConfig& config) {
+  return std::make_unique<GrpcLink>(config);
+}
+
+StatusOr<v1::EnrolReply> enrol_over_grpc(const LinkConfig& config,
+                                         const v1::EnrolRequest& request) {
+  const auto stub = v1::Enrolment::NewStub(make_channel(config));
+  grpc::ClientContext context;
+  context.set_deadline(answer_deadline());
+  v1::EnrolReply reply;
+  if (request.secret().empty()) {
+    v1::RenewRequest renewal;
+    renewal.set_csr_pem(request.csr_pem());
+    RUBATO_RETURN_IF_ERROR(from_grpc(stub->Renew(&context, renewal, &reply)));
+    return reply;
+  }
+  RUBATO_RETURN_IF_ERROR(from_grpc(stub->Enrol(&context, request, &reply)));
+  return reply;
+}
+
+}  // namespace rubato

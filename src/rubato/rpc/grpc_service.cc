@@ -1,0 +1,234 @@
+#include "rubato/rpc/grpc_service.h"
+
+#include <chrono>
+#include <thread>
+
+#include <grpc/support/time.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/resource_quota.h>
+
+#include "rubato/rpc/grpc_status.h"
+#include "rubato/v1/control.grpc.pb.h"
+#include "rubato/v1/enrolment.grpc.pb.h"
+#include "rubato/v1/exchange.grpc.pb.h"
+
+namespace rubato {
+namespace {
+
+// Chunks and descriptions fit with room to spare.
+constexpr int kLargestMessageBytes = 8 << 20;
+constexpr size_t kGrpcMemoryBytes = size_t{256} << 20;
+constexpr int kMostStreamsPerConnection = 16;
+constexpr auto kGoodbyeTime = std::chrono::milliseconds(500);
+
+std::string metadata(const grpc::ServerContext& context, const char* key) {
+  const auto it = context.client_metadata().find(key);
+  if (it == context.client_metadata().end()) return "";
+  return {it->second.data(), it->second.size()};
+}
+
+Caller caller_of(const grpc::ServerContext& context) {
+  Caller caller;
+  const auto identity =
+      context.auth_context()->FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);
+  if (!identity.empty()) caller.certificate_pem.assign(identity[0].data(), identity[0].size());
+  caller.token = metadata(context, "rubato-token");
+  const std::string worker = metadata(context, "rubato-worker");
+  if (!worker.empty() && worker.size() < 16 &&
+      worker.find_first_not_of("0123456789") == std::string::npos) {
+    caller.worker = std::stoll(worker);
+  }
+  return caller;
+}
+
+class ControlService final : public v1::Control::Service {
+ public:
+  ControlService(Reception& reception, Gatekeeper& gatekeeper)
+      : reception_(reception), gatekeeper_(gatekeeper) {}
+
+  grpc::Status Describe(grpc::ServerContext* context, const v1::DescribeRequest* request,
+                        v1::RunDescription* reply) override {
+    const StatusOr<WorkerId> worker = gatekeeper_.identify(caller_of(*context));
+    if (!worker.ok()) return to_grpc(worker.status());
+    StatusOr<v1::RunDescription> description = reception_.describe(*request);
+    if (description.ok()) *reply = std::move(*description);
+    return to_grpc(description.status());
+  }
+
+  grpc::Status Attend(grpc::ServerContext* context,
+                      grpc::ServerReaderWriter<v1::ToWorker, v1::FromWorker>* stream) override {
+    const StatusOr<WorkerId> worker = gatekeeper_.identify(caller_of(*context));
+    if (!worker.ok()) return to_grpc(worker.status());
+    v1::FromWorker message;
+    if (!stream->Read(&message)) return grpc::Status::OK;
+    if (!message.has_hello()) {
+      return to_grpc(absl::InvalidArgumentError("[session] got no hello, want it first"));
+    }
+    StatusOr<std::unique_ptr<Session>> session = reception_.attend(*worker, message.hello());
+    if (!session.ok()) return to_grpc(session.status());
+    std::thread writer([&] { write(*context, *stream, **session); });
+    Status status;
+    while (status.ok() && stream->Read(&message)) status = (*session)->receive(message);
+    (*session)->box().close();
+    writer.join();
+    return absl::IsCancelled(status) ? grpc::Status::OK : to_grpc(status);
+  }
+
+ private:
+  // Until the box is closed or the stream is broken. A closed box ends the session: the reader's
+  // Read() returns once the call is cancelled.
+  static void write(grpc::ServerContext& context,
+                    grpc::ServerReaderWriter<v1::ToWorker, v1::FromWorker>& stream,
+                    Session& session) {
+    bool open = stream.Write(session.welcome());
+    while (open) {
+      const std::optional<v1::ToWorker> message = session.box().take();
+      if (!message) break;
+      open = stream.Write(*message);
+      // What releases the worker is the last word. It ends the stream from its side; one that does
+      // not is not waited for.
+      if (message->has_release()) std::this_thread::sleep_for(kGoodbyeTime);
+    }
+    context.TryCancel();
+  }
+
+  Reception& reception_;
+  Gatekeeper& gatekeeper_;
+};
+
+class ExchangeService final : public v1::Exchange::Service {
+ public:
+  ExchangeService(Reception& reception, Gatekeeper& gatekeeper)
+      : reception_(reception), gatekeeper_(gatekeeper) {}
+
+  grpc::Status Fetch(grpc::ServerContext* context, const v1::FetchRequest* request,
+                     grpc::ServerWriter<v1::Chunk>* writer) override {
+    const StatusOr<WorkerId> worker = gatekeeper_.identify(caller_of(*context));
+    if (!worker.ok()) return to_grpc(worker.status());
+    StatusOr<rubato::Fetch> fetch = reception_.fetch(*request);
+    if (!fetch.ok()) return to_grpc(fetch.status());
+    v1::Chunk chunk;
+    while (fetch->next(chunk)) {
+      if (!writer->Write(chunk)) return grpc::Status::CANCELLED;
+    }
+    return grpc::Status::OK;
+  }
+
+  grpc::Status PushOffset(grpc::ServerContext* context, const v1::PushOffsetRequest* request,
+                          v1::PushOffsetReply* reply) override {
+    const StatusOr<WorkerId> worker = gatekeeper_.identify(caller_of(*context));
+    if (!worker.ok()) return to_grpc(worker.status());
+    StatusOr<v1::PushOffsetReply> offset = reception_.push_offset(*worker, *request);
+    if (offset.ok()) *reply = *offset;
+    return to_grpc(offset.status());
+  }
+
+  grpc::Status Push(grpc::ServerContext* context, grpc::ServerReader<v1::PushPart>* reader,
+                    v1::PushReply* reply) override {
+    const StatusOr<WorkerId> worker = gatekeeper_.identify(caller_of(*context));
+    if (!worker.ok()) return to_grpc(worker.status());
+    v1::PushPart part;
+    if (!reader->Read(&part) || !part.has_header()) {
+      return to_grpc(absl::InvalidArgumentError("[push] got no header, want it first"));
+    }
+    StatusOr<std::unique_ptr<rubato::Push>> push = reception_.push(*worker, part.header());
+    if (!push.ok()) return to_grpc(push.status());
+    while (!(*push)->answer() && reader->Read(&part)) {
+      if (!part.has_chunk())
+        return to_grpc(absl::InvalidArgumentError("[push] got a second header, want chunks"));
+      if (const Status status = (*push)->add(part.chunk()); !status.ok()) return to_grpc(status);
+    }
+    // A stream that was cut looks like one that ended: what is missing is found by the commit.
+    if (context->IsCancelled()) return grpc::Status::CANCELLED;
+    StatusOr<v1::PushReply> answer = (*push)->finish();
+    if (answer.ok()) *reply = *answer;
+    return to_grpc(answer.status());
+  }
+
+ private:
+  Reception& reception_;
+  Gatekeeper& gatekeeper_;
+};
+
+class EnrolmentService final : public v1::Enrolment::Service {
+ public:
+  explicit EnrolmentService(Gatekeeper& gatekeeper) : gatekeeper_(gatekeeper) {}
+
+  grpc::Status Enrol(grpc::ServerContext*, const v1::EnrolRequest* request,
+                     v1::EnrolReply* reply) override {
+    StatusOr<v1::EnrolReply> answer = gatekeeper_.enrol(*request);
+    if (answer.ok()) *reply = std::move(*answer);
+    return to_grpc(answer.status());
+  }
+  grpc::Status Renew(grpc::ServerContext*, const v1::RenewRequest* request,
+                     v1::EnrolReply* reply) override {
+    StatusOr<v1::EnrolReply> answer = gatekeeper_.renew(*request);
+    if (answer.ok()) *reply = std::move(*answer);
+    return to_grpc(answer.status());
+  }
+
+ private:
+  Gatekeeper& gatekeeper_;
+};
+
+class Server final : public GrpcServer {
+ public:
+  Server(Reception& reception, Gatekeeper& gatekeeper)
+      : control_(reception, gatekeeper), exchange_(reception, gatekeeper), enrolment_(gatekeeper) {}
+  ~Server() override {
+    if (!server_) return;
+    server_->Shutdown(
+        gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_seconds(1, GPR_TIMESPAN)));
+    server_->Wait();
+  }
+
+  Status listen(const ServerConfig& config) {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(config.listen, credentials(config), &port_);
+    builder.RegisterService(&control_);
+    builder.RegisterService(&exchange_);
+    builder.RegisterService(&enrolment_);
+    builder.SetMaxReceiveMessageSize(kLargestMessageBytes);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMostStreamsPerConnection);
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
+    builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000);
+    grpc::ResourceQuota quota("rubato");
+    quota.Resize(kGrpcMemoryBytes);
+    quota.SetMaxThreads(config.most_calls);
+    builder.SetResourceQuota(quota);
+    server_ = builder.BuildAndStart();
+    if (server_ && port_ > 0) return absl::OkStatus();
+    return absl::UnavailableError(
+        cat("[coordinator] got ", config.listen, ", want an address that is free on this machine"));
+  }
+  int port() const override { return port_; }
+
+ private:
+  static std::shared_ptr<grpc::ServerCredentials> credentials(const ServerConfig& config) {
+    if (config.certificate_pem.empty()) return grpc::InsecureServerCredentials();
+    // Whoever shows a certificate must have one of ours; who has none can only enrol.
+    grpc::SslServerCredentialsOptions options(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
+    options.pem_root_certs = config.ca_pem;
+    options.pem_key_cert_pairs.push_back({config.key_pem, config.certificate_pem});
+    return grpc::SslServerCredentials(options);
+  }
+
+  ControlService control_;
+  ExchangeService exchange_;
+  EnrolmentService enrolment_;
+  std::unique_ptr<grpc::Server> server_;
+  int port_ = 0;
+};
+
+}  // namespace
+
+StatusOr<std::unique_ptr<GrpcServer>> listen_grpc(const ServerConfig& config, Reception& reception,
+                                                  Gatekeeper& gatekeeper) {
+  auto server = std::make_unique<Server>(reception, gatekeeper);
+  RUBATO_RETURN_IF_ERROR(server->listen(config));
+  return server;
+}
+
+}  // namespace rubato

@@ -1,0 +1,325 @@
+#include "rubato/rpc/reception.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace rubato {
+namespace {
+
+Status wrong(std::string_view who, std::string_view what, std::string_view got,
+             std::string_view want) {
+  return absl::InvalidArgumentError(cat("[", who, "] ", what, ": got ", got, ", want ", want));
+}
+
+v1::Codec to_proto(const Choice& choice) {
+  v1::Codec message;
+  message.set_name(choice.name);
+  for (const auto& [name, value] : choice.options) {
+    if (const auto* real = std::get_if<double>(&value)) (*message.mutable_options())[name] = *real;
+    if (const auto* integer = std::get_if<int64_t>(&value))
+      (*message.mutable_options())[name] = static_cast<double>(*integer);
+  }
+  return message;
+}
+
+bool is_listed(const std::string& name, const auto& names) {
+  return std::ranges::find(names, name) != names.end();
+}
+
+}  // namespace
+
+StatusOr<std::unique_ptr<Reception>> Reception::make(Cluster& cluster, ReceptionConfig config) {
+  std::unique_ptr<Reception> reception(new Reception(cluster, std::move(config)));
+  RUBATO_ASSIGN_OR_RETURN(reception->up_, codec_from_proto(to_proto(reception->config_.up_codec)));
+  RUBATO_ASSIGN_OR_RETURN(reception->down_,
+                          codec_from_proto(to_proto(reception->config_.down_codec)));
+  return reception;
+}
+
+// ---- control
+
+Status Reception::check_memory(int64_t bytes) const {
+  if (bytes < 0) return wrong("hello", "memory_bytes", cat(bytes), "0 or more");
+  if (bytes == 0 || config_.worker_memory_bytes <= bytes) return absl::OkStatus();
+  constexpr double kGib = 1 << 30;
+  return absl::ResourceExhaustedError(
+      cat("[memory] got ", static_cast<double>(bytes) / kGib, " GiB at the worker, want ",
+          static_cast<double>(config_.worker_memory_bytes) / kGib, " GiB for ",
+          cluster_.num_params(), " parameters; use a machine with more, or a smaller model"));
+}
+
+StatusOr<v1::RunDescription> Reception::describe(const v1::DescribeRequest& request) const {
+  RUBATO_ASSIGN_OR_RETURN(const int protocol, common_protocol(request.protocol()));
+  RUBATO_RETURN_IF_ERROR(check_text("describe", "build", request.build()));
+  RUBATO_RETURN_IF_ERROR(check_memory(request.memory_bytes()));
+  v1::RunDescription description;
+  description.set_protocol(protocol);
+  description.set_run(cluster_.identity().run);
+  description.set_incarnation(cluster_.identity().incarnation);
+  description.set_build(cluster_.config().build_id);
+  description.set_recipe_toml(config_.recipe_toml);
+  description.set_recipe_digest(cluster_.config().digests.recipe);
+  *description.mutable_layout() = to_proto(cluster_.layout());
+  description.set_tokenizer_digest(config_.tokenizer_digest);
+  description.set_data_digest(cluster_.config().digests.data);
+  for (const v1::RunFile& file : config_.files) *description.add_files() = file;
+  description.set_memory_bytes(config_.worker_memory_bytes);
+  description.set_heartbeat_interval_ns(config_.heartbeat_interval);
+  description.set_lease_ns(cluster_.config().lease);
+  description.set_virtual_clock(cluster_.config().script.has_value());
+  return description;
+}
+
+Status Reception::check_hello(const v1::Hello& hello) const {
+  RUBATO_RETURN_IF_ERROR(common_protocol(hello.protocol()).status());
+  RUBATO_RETURN_IF_ERROR(check_text("hello", "build", hello.build()));
+  RUBATO_RETURN_IF_ERROR(check_memory(hello.memory_bytes()));
+  const RunIdentity& run = cluster_.identity();
+  if (hello.run() != run.run || hello.incarnation() != run.incarnation) {
+    RUBATO_RETURN_IF_ERROR(check_text("hello", "run", hello.run()));
+    return absl::FailedPreconditionError(
+        cat("[hello] got run ", hello.run(), ".", hello.incarnation(), ", want ", run.run, ".",
+            run.incarnation, "; ask what the run is and begin anew"));
+  }
+  const std::tuple<const char*, const std::string*, std::string> digests[] = {
+      {"recipe_digest", &hello.recipe_digest(), cluster_.config().digests.recipe},
+      {"layout_digest", &hello.layout_digest(), cluster_.config().digests.layout},
+      {"tokenizer_digest", &hello.tokenizer_digest(), config_.tokenizer_digest}};
+  for (const auto& [name, got, want] : digests) {
+    if (*got == want) continue;
+    RUBATO_RETURN_IF_ERROR(check_text("hello", name, *got));
+    return absl::FailedPreconditionError(cat("[hello] ", name, ": got ", *got, ", want ", want,
+                                             "; bring both sides to one release"));
+  }
+  if (!is_listed(up_->name(), hello.up_codecs()))
+    return wrong("hello", "up_codecs", cat(hello.up_codecs_size(), " others"), up_->name());
+  if (!is_listed(down_->name(), hello.down_codecs()))
+    return wrong("hello", "down_codecs", cat(hello.down_codecs_size(), " others"), down_->name());
+  if (hello.ns_per_step() < 0)
+    return wrong("hello", "ns_per_step", cat(hello.ns_per_step()), "0 or more");
+  constexpr int kMostHeld = 64;
+  if (hello.held_tasks_size() > kMostHeld)
+    return wrong("hello", "held_tasks", cat(hello.held_tasks_size()), cat("at most ", kMostHeld));
+  return absl::OkStatus();
+}
+
+StatusOr<std::unique_ptr<Session>> Reception::attend(WorkerId worker, const v1::Hello& hello) {
+  RUBATO_RETURN_IF_ERROR(check_hello(hello));
+  WorkerHello facts{.ns_per_step = hello.ns_per_step(), .has_state = hello.has_state(), .held = {}};
+  for (const int64_t task : hello.held_tasks()) facts.held.push_back(TaskId(task));
+  const Cluster::Seat seat = cluster_.attend(worker, facts);
+  v1::ToWorker message;
+  v1::Welcome& welcome = *message.mutable_welcome();
+  welcome.set_worker(worker.value());
+  *welcome.mutable_up_codec() = to_proto(config_.up_codec);
+  *welcome.mutable_down_codec() = to_proto(config_.down_codec);
+  for (const Task& task : seat.tasks) *welcome.add_tasks() = to_proto(task, cluster_.num_params());
+  return std::make_unique<Session>(cluster_, worker, std::move(message), seat.box);
+}
+
+Status Session::receive(const v1::FromWorker& message) {
+  cluster_.heard_from(worker_);
+  switch (message.message_case()) {
+    case v1::FromWorker::kHeartbeat: {
+      v1::ToWorker answer;
+      answer.mutable_heartbeat_ack()->set_sent_ns(message.heartbeat().sent_ns());
+      box_->put(std::move(answer));
+      return absl::OkStatus();
+    }
+    case v1::FromWorker::kLeave:
+      RUBATO_RETURN_IF_ERROR(check_text("leave", "reason", message.leave().reason()));
+      cluster_.leave(worker_);
+      return absl::CancelledError("the worker said goodbye");
+    case v1::FromWorker::kHello:
+      return wrong("session", "a message", "a second hello", "heartbeats or a goodbye");
+    case v1::FromWorker::MESSAGE_NOT_SET:
+      return wrong("session", "a message", "nothing this build knows", "heartbeats or a goodbye");
+  }
+  return absl::OkStatus();
+}
+
+// ---- down
+
+StatusOr<Fetch> Reception::fetch(const v1::FetchRequest& request) const {
+  Fetch fetch;
+  fetch.offset_ = request.offset();
+  if (request.what_case() == v1::FetchRequest::kFile) {
+    const auto it = std::ranges::find(config_.files, request.file(), &v1::RunFile::name);
+    if (it == config_.files.end()) {
+      RUBATO_RETURN_IF_ERROR(check_text("fetch", "file", request.file()));
+      return absl::NotFoundError(
+          cat("[fetch] got file ", request.file(), ", want one of the description"));
+    }
+    RUBATO_ASSIGN_OR_RETURN(fetch.view_,
+                            cluster_.files().map(join_path(config_.data_directory, it->name())));
+    fetch.total_ = static_cast<int64_t>(fetch.view_.bytes.size());
+    fetch.step_ = kChunkBytes;
+  } else if (request.what_case() == v1::FetchRequest::kVersion) {
+    if (request.codec().name() != down_->name())
+      return wrong("fetch", "codec", "another one than was agreed", down_->name());
+    RUBATO_ASSIGN_OR_RETURN(const PublishedVersion version,
+                            cluster_.versions().read(Version(request.version())));
+    fetch.view_ = version.file;
+    fetch.floats_ = version.values;
+    fetch.codec_ = down_;
+    fetch.total_ = down_->encoded_bytes(cluster_.num_params());
+    fetch.step_ = std::max<int64_t>(kChunkBytes / down_->block_bytes(), 1) * down_->block_bytes();
+    if (fetch.offset_ % down_->block_bytes() != 0 && fetch.offset_ != fetch.total_)
+      return wrong("fetch", "offset", cat(fetch.offset_),
+                   cat("a multiple of ", down_->block_bytes()));
+  } else {
+    return wrong("fetch", "what", "nothing", "a version or a file");
+  }
+  if (fetch.offset_ < 0 || fetch.offset_ > fetch.total_)
+    return wrong("fetch", "offset", cat(fetch.offset_), cat("0 to ", fetch.total_));
+  return fetch;
+}
+
+bool Fetch::next(v1::Chunk& chunk) {
+  if (offset_ >= total_) return false;
+  const int64_t bytes = std::min(step_, total_ - offset_);
+  std::string& data = *chunk.mutable_data();
+  if (codec_) {
+    data.resize(static_cast<size_t>(bytes));
+    const int64_t first = offset_ / codec_->block_bytes() * codec_->block_values();
+    const int64_t count = std::min(step_ / codec_->block_bytes() * codec_->block_values(),
+                                   static_cast<int64_t>(floats_.size()) - first);
+    codec_->encode(floats_.subspan(static_cast<size_t>(first), static_cast<size_t>(count)),
+                   std::as_writable_bytes(std::span(data)));
+  } else {
+    data.assign(view_.bytes.substr(static_cast<size_t>(offset_), static_cast<size_t>(bytes)));
+  }
+  chunk.set_offset(offset_);
+  chunk.set_total(total_);
+  chunk.set_checksum(chunk_checksum(data));
+  offset_ += bytes;
+  return true;
+}
+
+// ---- up
+
+StatusOr<v1::PushOffsetReply> Reception::push_offset(WorkerId worker,
+                                                     const v1::PushOffsetRequest& request) const {
+  v1::PushOffsetReply reply;
+  const TaskId task(request.task());
+  const bool is_awaited = request.incarnation() == cluster_.identity().incarnation &&
+                          !cluster_.answer_at_once(worker, task);
+  reply.set_offset(is_awaited ? cluster_.spool().arrived_bytes(task) : 0);
+  return reply;
+}
+
+Status Reception::check_header(const v1::DeltaHeader& header) const {
+  if (header.incarnation() != cluster_.identity().incarnation) {
+    return absl::FailedPreconditionError(cat("[push] got incarnation ", header.incarnation(),
+                                             ", want ", cluster_.identity().incarnation,
+                                             "; the run was rolled back, the delta is void"));
+  }
+  RUBATO_RETURN_IF_ERROR(check_text("push", "codec", header.codec().name()));
+  if (header.codec().name() != up_->name())
+    return wrong("push", "codec", header.codec().name(), up_->name());
+  RUBATO_RETURN_IF_ERROR(check_digest("push", "digest", header.digest()));
+  const int64_t bytes = up_->encoded_bytes(cluster_.num_params());
+  if (header.bytes() != bytes) return wrong("push", "bytes", cat(header.bytes()), cat(bytes));
+  return absl::OkStatus();
+}
+
+StatusOr<std::unique_ptr<Push>> Reception::push(WorkerId worker, const v1::DeltaHeader& header) {
+  std::unique_ptr<Push> push(new Push(cluster_));
+  push->worker_ = worker;
+  push->codec_ = up_;
+  push->claim_ = {.task = TaskId(header.task()),
+                  .steps_done = header.steps_done(),
+                  .tokens = header.tokens(),
+                  .train_ns = header.train_ns(),
+                  .notes = {.mean_loss = header.mean_loss(),
+                            .last_lr = header.last_lr(),
+                            .bytes_up = header.bytes()}};
+  const bool is_empty = header.steps_done() == 0 && header.bytes() == 0 &&
+                        header.incarnation() == cluster_.identity().incarnation;
+  if (!is_empty) RUBATO_RETURN_IF_ERROR(check_header(header));
+  if (const std::optional<UpdateVerdict> verdict =
+          cluster_.answer_at_once(worker, push->claim_.task)) {
+    push->answer_ = to_proto(*verdict);
+    return push;
+  }
+  if (is_empty) return push;
+  const DeltaMeta meta{.codec = header.codec().name(),
+                       .codec_options = codec_options_text(to_proto(config_.up_codec)),
+                       .values = cluster_.num_params(),
+                       .bytes = header.bytes(),
+                       .digest = header.digest()};
+  Spool& spool = cluster_.spool();
+  StatusOr<SpoolUpload> upload = spool.begin(push->claim_.task, meta);
+  if (upload.ok()) {
+    push->upload_.emplace(std::move(*upload));
+  } else {
+    if (!absl::IsAlreadyExists(upload.status())) return upload.status();
+    // Nobody has booked the other one, or the answer would have been given above.
+    RUBATO_RETURN_IF_ERROR(spool.remove(push->claim_.task));
+    RUBATO_ASSIGN_OR_RETURN(SpoolUpload again, spool.begin(push->claim_.task, meta));
+    push->upload_.emplace(std::move(again));
+  }
+  push->offset_ = push->upload_->offset();
+  push->measured_whole_ = push->offset_ == 0;
+  return push;
+}
+
+// Norm and finiteness of what has come; a chunk that begins and ends where blocks do is an
+// encoding.
+Status Push::measure(int64_t offset, std::string_view bytes) {
+  const int64_t block = codec_->block_bytes(), size = static_cast<int64_t>(bytes.size());
+  const bool is_last = offset + size == claim_.notes.bytes_up;
+  if (offset % block != 0 || (size % block != 0 && !is_last)) {
+    return wrong("push", "a chunk", cat(size, " bytes at ", offset),
+                 cat("one of whole blocks of ", block));
+  }
+  const int64_t first = offset / block * codec_->block_values();
+  const int64_t whole = size / block * codec_->block_values();
+  const int64_t count = is_last ? cluster_.num_params() - first : whole;
+  scratch_.resize(static_cast<size_t>(count));
+  const auto encoded = std::as_bytes(std::span(bytes));
+  RUBATO_RETURN_IF_ERROR(codec_->check(encoded, count));
+  codec_->decode(encoded, 0, scratch_);
+  norm_.add(scratch_);
+  return absl::OkStatus();
+}
+
+Status Push::add(const v1::Chunk& chunk) {
+  if (!upload_) return wrong("push", "a chunk", "bytes of an empty delta", "none");
+  RUBATO_RETURN_IF_ERROR(check_chunk(chunk, offset_, claim_.notes.bytes_up));
+  if (measured_whole_) RUBATO_RETURN_IF_ERROR(measure(offset_, chunk.data()));
+  RUBATO_RETURN_IF_ERROR(upload_->append(offset_, chunk.data()));
+  offset_ += static_cast<int64_t>(chunk.data().size());
+  cluster_.heard_from(worker_);
+  return absl::OkStatus();
+}
+
+Status Push::measure_spooled() {
+  RUBATO_ASSIGN_OR_RETURN(const SpooledDelta delta, cluster_.spool().read(claim_.task));
+  const int64_t step =
+      std::max<int64_t>(kChunkBytes / codec_->block_bytes(), 1) * codec_->block_bytes();
+  norm_ = {};
+  for (int64_t offset = 0; offset < claim_.notes.bytes_up; offset += step) {
+    const Status status = measure(
+        offset, delta.payload.substr(static_cast<size_t>(offset), static_cast<size_t>(step)));
+    if (status.ok()) continue;
+    // No encoder made these bytes: they are of no use to anybody.
+    RUBATO_RETURN_IF_ERROR(cluster_.spool().remove(claim_.task));
+    return status;
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<v1::PushReply> Push::finish() {
+  if (answer_) return *answer_;
+  if (upload_) {
+    RUBATO_RETURN_IF_ERROR(upload_->commit());
+    upload_.reset();
+    if (!measured_whole_) RUBATO_RETURN_IF_ERROR(measure_spooled());
+  }
+  RUBATO_ASSIGN_OR_RETURN(const UpdateVerdict verdict,
+                          cluster_.deliver(worker_, claim_, norm_.norm(), norm_.finite()));
+  return to_proto(verdict);
+}
+
+}  // namespace rubato

@@ -1,0 +1,115 @@
+// Where every message of a worker arrives, whatever carried it: it is checked field by field here,
+// before anything else sees it. Thread-safe.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "rubato/base/flat_ops.h"
+#include "rubato/codec/codec.h"
+#include "rubato/rpc/cluster.h"
+#include "rubato/rpc/wire.h"
+
+namespace rubato {
+
+/// What a coordinator tells about its run besides what the cluster knows.
+struct ReceptionConfig {
+  std::string recipe_toml;
+  std::string tokenizer_digest;
+  std::string data_directory;  // of the run's files; "" when there are none
+  std::vector<v1::RunFile> files;
+  int64_t worker_memory_bytes = 0;  // [bytes] that a worker of this program needs; 0: unknown
+  Nanos heartbeat_interval = 2 * kNanosPerSecond;
+  Choice up_codec{"bf16", {}}, down_codec{"fp32", {}};
+};
+
+/// A worker's session, from its hello to the end of its stream.
+class Session {
+ public:
+  Session(Cluster& cluster, WorkerId worker, v1::ToWorker welcome, std::shared_ptr<Mailbox> box)
+      : cluster_(cluster), worker_(worker), welcome_(std::move(welcome)), box_(std::move(box)) {}
+  ~Session() { cluster_.detach(worker_, box_.get()); }
+
+  /// The first message to the worker; the mailbox holds the others.
+  const v1::ToWorker& welcome() const { return welcome_; }
+  Mailbox& box() { return *box_; }
+  /// Cancelled after a goodbye; InvalidArgument for a message that cannot be: the session ends.
+  Status receive(const v1::FromWorker& message);
+
+ private:
+  Cluster& cluster_;
+  WorkerId worker_;
+  v1::ToWorker welcome_;
+  std::shared_ptr<Mailbox> box_;
+};
+
+/// Parameters or a file on their way to a worker.
+class Fetch {
+ public:
+  /// Fills the next chunk; false at the end.
+  bool next(v1::Chunk& chunk);
+
+ private:
+  friend class Reception;
+  FileView view_;                              // what is sent, or what is encoded for it
+  std::span<const float> floats_;              // of parameters
+  std::shared_ptr<const Codec> codec_;         // null for a file
+  int64_t offset_ = 0, total_ = 0, step_ = 0;  // [bytes] of the encoding
+};
+
+/// A delta on its way into the spool, measured as it comes.
+class Push {
+ public:
+  /// The next chunk, in order; DataLoss or InvalidArgument end the push, what came before stays.
+  Status add(const v1::Chunk& chunk);
+  /// Once all has come: makes it safe, lets the door judge it and waits for the verdict.
+  StatusOr<v1::PushReply> finish();
+  /// Present when no byte is wanted: the answer at once.
+  const std::optional<v1::PushReply>& answer() const { return answer_; }
+
+ private:
+  friend class Reception;
+  explicit Push(Cluster& cluster) : cluster_(cluster) {}
+  Status measure(int64_t offset, std::string_view bytes);
+  Status measure_spooled();
+
+  Cluster& cluster_;
+  WorkerId worker_;
+  DeltaClaim claim_;
+  std::shared_ptr<const Codec> codec_;
+  std::optional<v1::PushReply> answer_;
+  std::optional<SpoolUpload> upload_;
+  int64_t offset_ = 0;          // [bytes] of the encoding that are here
+  bool measured_whole_ = true;  // no part of it came before this push
+  NormAccumulator norm_;
+  std::vector<float> scratch_;  // of one chunk's values
+};
+
+class Reception {
+ public:
+  /// The cluster outlives it. InvalidArgument or NotFound for a codec that is not one.
+  static StatusOr<std::unique_ptr<Reception>> make(Cluster& cluster, ReceptionConfig config);
+
+  StatusOr<v1::RunDescription> describe(const v1::DescribeRequest& request) const;
+  StatusOr<std::unique_ptr<Session>> attend(WorkerId worker, const v1::Hello& hello);
+  StatusOr<Fetch> fetch(const v1::FetchRequest& request) const;
+  StatusOr<v1::PushOffsetReply> push_offset(WorkerId worker,
+                                            const v1::PushOffsetRequest& request) const;
+  StatusOr<std::unique_ptr<Push>> push(WorkerId worker, const v1::DeltaHeader& header);
+
+ private:
+  Reception(Cluster& cluster, ReceptionConfig config)
+      : cluster_(cluster), config_(std::move(config)) {}
+  Status check_hello(const v1::Hello& hello) const;
+  Status check_memory(int64_t bytes) const;
+  Status check_header(const v1::DeltaHeader& header) const;
+
+  Cluster& cluster_;
+  ReceptionConfig config_;
+  std::shared_ptr<const Codec> up_, down_;
+};
+
+}  // namespace rubato

@@ -1,0 +1,45 @@
+#include "rubato/server/machine.h"
+
+namespace rubato {
+namespace {
+
+constexpr int64_t kParallelParams = int64_t{1} << 22;
+
+template <class E>
+StatusOr<std::remove_cvref_t<decltype(*std::declval<E>().make(std::declval<const Options&>()))>>
+make_chosen(std::string_view kind, std::span<const E* const> entries, const Choice& choice) {
+  RUBATO_ASSIGN_OR_RETURN(const E* entry, find_entry<E>("recipe", kind, entries, choice.name));
+  RUBATO_ASSIGN_OR_RETURN(const Options options, Options::resolve(cat(kind, ".", choice.name),
+                                                                  entry->options, choice.options));
+  return entry->make(options);
+}
+
+}  // namespace
+
+StatusOr<Machine> make_machine(const MachineConfig& config, const Layout& layout,
+                               std::vector<int64_t> shard_sequences, int64_t tokens_per_sequence) {
+  Machine machine;
+  const OuterContext context{.num_workers = config.num_workers, .num_params = layout.size()};
+  RUBATO_ASSIGN_OR_RETURN(machine.chain, OuterChain::make(config.chain, layout, context));
+  CoordinatorConfig coordinator = config.coordinator;
+  coordinator.shard_sequences = std::move(shard_sequences);
+  coordinator.tokens_per_sequence = tokens_per_sequence;
+  coordinator.arrivals_per_step = machine.chain->arrivals_per_step();
+  if (machine.chain->max_staleness() >= 0)
+    coordinator.max_staleness = machine.chain->max_staleness();
+  RUBATO_ASSIGN_OR_RETURN(auto gate, make_chosen("gate", gate_entries(), config.gate));
+  RUBATO_ASSIGN_OR_RETURN(auto policy, make_chosen("policy", policy_entries(), config.policy));
+  RUBATO_ASSIGN_OR_RETURN(auto sampler, make_chosen("sampler", sampler_entries(), config.sampler));
+  RUBATO_ASSIGN_OR_RETURN(Coordinator made,
+                          Coordinator::make(std::move(coordinator), std::move(gate),
+                                            std::move(policy), std::move(sampler)));
+  machine.coordinator = std::make_unique<Coordinator>(std::move(made));
+  return machine;
+}
+
+std::unique_ptr<ThreadPool> make_update_pool(int threads, int64_t num_params) {
+  if (threads <= 1 || num_params < kParallelParams) return nullptr;
+  return std::make_unique<ThreadPool>(threads - 1);
+}
+
+}  // namespace rubato

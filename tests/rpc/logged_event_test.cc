@@ -1,0 +1,41 @@
+#include "rubato/rpc/logged_event.h"
+
+#include <gtest/gtest.h>
+
+namespace rubato {
+namespace {
+
+TEST(LoggedEvent, EveryKindComesBackAsItWasWritten) {
+  const std::vector<Event> events = {
+      WorkerJoined{WorkerId(3), 58'000'000, true}, WorkerLost{WorkerId(2)}, Start{},
+      UpdateArrived{WorkerId(1), TaskId(7), 50, 51'200, 29 * kNanosPerSecond, 0.25, false},
+      TimerFired{9}};
+  for (const Event& event : events) {
+    const LoggedEvent record{123, event, {2.5, 1e-3, 4096}};
+    const StatusOr<LoggedEvent> back = logged_event_from(to_bytes(record));
+    ASSERT_TRUE(back.ok()) << back.status();
+    EXPECT_EQ(to_bytes(*back), to_bytes(record));
+    EXPECT_EQ(back->now, 123);
+    EXPECT_EQ(back->event.index(), event.index());
+  }
+}
+
+TEST(LoggedEvent, NotesTravelWithArrivalsOnly) {
+  const LoggedEvent arrival{1, UpdateArrived{}, {2.5, 1e-3, 4096}};
+  const StatusOr<LoggedEvent> back = logged_event_from(to_bytes(arrival));
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(back->notes.mean_loss, 2.5);
+  EXPECT_EQ(back->notes.last_lr, 1e-3);
+  EXPECT_EQ(back->notes.bytes_up, 4096);
+}
+
+TEST(LoggedEvent, RefusesWhatNobodyWrote) {
+  EXPECT_TRUE(absl::IsDataLoss(logged_event_from("").status()));
+  std::string bytes = to_bytes({1, Start{}, {}});
+  bytes[sizeof(Nanos)] = 17;
+  EXPECT_TRUE(absl::IsDataLoss(logged_event_from(bytes).status()));
+  EXPECT_TRUE(absl::IsDataLoss(logged_event_from(to_bytes({1, Start{}, {}}) + "x").status()));
+}
+
+}  // namespace
+}  // namespace rubato

@@ -96,8 +96,8 @@ TEST(EncodedDelta, GivesTheBitsOfTheDecodedFloats) {
         Apply effect;
         for (size_t i = 0; i < weights.size(); ++i) {
           effect.members.push_back({TaskId(static_cast<int64_t>(i)), weights[i]});
-          of_floats.push_back({&floats.emplace_back(sent[i].decoded), nullptr});
-          of_bytes.push_back({&bytes.emplace_back(*codec, sent[i].encoded, size), nullptr});
+          of_floats.push_back({&floats.emplace_back(sent[i].decoded)});
+          of_bytes.push_back({&bytes.emplace_back(*codec, sent[i].encoded, size)});
         }
         plain.apply(effect, of_floats);
         encoded.apply(effect, of_bytes);
@@ -119,7 +119,7 @@ TEST(EncodedDelta, AGroupOfThemTakesNoBuffer) {
   Apply effect;
   for (const Sent& one : sent) {
     effect.members.push_back({TaskId(0), 0.125});
-    deltas.push_back({&bytes.emplace_back(*codec, one.encoded, odd_layout().size()), nullptr});
+    deltas.push_back({&bytes.emplace_back(*codec, one.encoded, odd_layout().size())});
   }
   largest_new = 0;
   model.apply(effect, deltas);

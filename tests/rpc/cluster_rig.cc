@@ -53,6 +53,7 @@ ClusterRig::ClusterRig(SimulationConfig training, const Workload& workload, Clus
 
 ClusterRig::~ClusterRig() {
   stop_ = true;
+  workers_stop_ = true;
   close();
   for (std::thread& worker : workers_) worker.join();
 }
@@ -125,6 +126,7 @@ void ClusterRig::add_worker(int64_t id, Nanos min_step_ns) {
     services.data = &data_;
     services.environment.clock = test_clock;
     services.environment.note = [](const std::string&) {};
+    services.environment.stop = &workers_stop_;
     services.environment.patience = 20 * kNanosPerSecond;
     services.report = [](const TaskReport&) {};
     *result = work(config, services);

@@ -59,7 +59,7 @@ class ClusterRig {
   MemorySink sink_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<Reception> reception_;
-  std::atomic<bool> stop_{false};
+  std::atomic<bool> stop_{false}, workers_stop_{false};
   std::thread driver_;
   StatusOr<Cluster::End> end_ = absl::UnknownError("not run");
   std::vector<std::thread> workers_;

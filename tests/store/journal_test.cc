@@ -220,7 +220,7 @@ TEST(JournalReader, StopsAtARecordThatIsHalfWrittenAndGoesOnWhenItIsWhole) {
 TEST(JournalReader, ReadsBesideAWriterInAnotherThread) {
   const TemporaryDirectory directory;
   PosixFileSystem files;
-  constexpr int64_t kRecords = 1500;
+  constexpr int64_t kRecords = 600;
   const auto record = [](int64_t i) {
     return std::string(static_cast<size_t>(i * 977 % 30'000), static_cast<char>(i));
   };

@@ -32,6 +32,10 @@ start_worker() {
     >>"$out/worker-$1.log" 2>&1 &
   pids[worker-$1]=$!
 }
+kill_hard() {
+  kill -9 "${pids[$1]}"
+  wait "${pids[$1]}" 2>/dev/null || true  # without bash's own words about it
+}
 # The local steps at the last evaluation.
 steps() { { grep -o '"kind":"eval".*"phase":"train".*"local_steps":[0-9]*' "$out/run/metrics.jsonl" 2>/dev/null || true; } | tail -n 1 | grep -o '[0-9]*$' || echo 0; }
 wait_for_steps() {
@@ -59,12 +63,12 @@ say "four workers train to $budget local steps; follow it with  tail -f $out/coo
 
 wait_for_steps $((budget / 4))
 say "kill -9 of worker 2 at step $(steps); it comes back in 8 s"
-kill -9 "${pids[worker-2]}"
+kill_hard worker-2
 sleep 8
 start_worker 2
 wait_for_steps $((budget / 2))
 say "kill -9 of the coordinator at step $(steps); it comes back in 3 s"
-kill -9 "${pids[coordinator]}"
+kill_hard coordinator
 sleep 3
 start_coordinator
 wait "${pids[coordinator]}" || { say "the coordinator failed: see $out/coordinator.log"; exit 1; }

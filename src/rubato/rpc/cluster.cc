@@ -185,6 +185,8 @@ std::vector<TimedEvent> Cluster::wait_for_events() {
     }
   }
   std::vector<TimedEvent> events = timeline_->take(clock());
+  const UpdateVerdict too_late{UpdateVerdict::Kind::kRejected, RejectReason::kSuperseded};
+  for (Incoming& incoming : timeline_->take_hopeless()) answer(incoming, too_late);
   timeline_is_busy_ = !events.empty();
   return events;
 }
@@ -213,6 +215,9 @@ Status Cluster::take(TimedEvent& event) {
   timeline_->follow(event.now, *effects);
   if (const auto* update = std::get_if<UpdateArrived>(&record.event))
     answer(event.incoming, verdict_of(update->task, *effects));
+  // The script lets a worker go that does not know it.
+  if (const auto* lost = std::get_if<WorkerLost>(&record.event); lost && config_.script)
+    roster_.release(lost->worker, v1::Release::WHY_EVICTED, "the recipe's fleet has it leave");
   send_out(*effects);
   write_records(record, *effects);
   evaluate_if_due(false);

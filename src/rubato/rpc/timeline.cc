@@ -1,5 +1,6 @@
 #include "rubato/rpc/timeline.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -90,9 +91,19 @@ void VirtualTimeline::add(Incoming incoming) {
     joined_.insert_or_assign(worker, std::move(incoming));
   } else if (const auto* update = std::get_if<UpdateArrived>(&incoming.event)) {
     const TaskId task = update->task;
-    arrived_.insert_or_assign(task, std::move(incoming));
+    if (is_expected(task)) {
+      arrived_.insert_or_assign(task, std::move(incoming));
+    } else {
+      hopeless_.push_back(std::move(incoming));
+    }
   }
   // A worker that is gone in reality is late: the script alone says who is lost.
+}
+
+bool VirtualTimeline::is_expected(TaskId task) const {
+  return std::ranges::any_of(pending_, [&](const Pending& event) {
+    return event.kind == Kind::kArrival && event.task == task;
+  });
 }
 
 void VirtualTimeline::follow(Nanos, const Effects& effects) {
@@ -111,7 +122,10 @@ std::optional<Incoming> VirtualTimeline::incoming_of(const Pending& event) {
     case Kind::kLeave: {
       // The simulator gives such a worker's task up: its delta never comes.
       std::erase_if(pending_, [&](const Pending& other) {
-        return other.kind == Kind::kArrival && other.who == event.who;
+        if (other.kind != Kind::kArrival || other.who != event.who) return false;
+        if (auto found = arrived_.extract(other.task); !found.empty())
+          hopeless_.push_back(std::move(found.mapped()));
+        return true;
       });
       joined_.erase(worker);
       return Incoming{.event = WorkerLost{worker}, .notes = {}, .outcome = nullptr};
@@ -152,8 +166,10 @@ std::vector<TimedEvent> VirtualTimeline::take(Nanos) {
   return events;
 }
 
+std::vector<Incoming> VirtualTimeline::take_hopeless() { return std::exchange(hopeless_, {}); }
+
 std::vector<Incoming> VirtualTimeline::give_up() {
-  std::vector<Incoming> rest;
+  std::vector<Incoming> rest = take_hopeless();
   for (auto& [task, incoming] : arrived_) rest.push_back(std::move(incoming));
   for (auto& [worker, incoming] : joined_) rest.push_back(std::move(incoming));
   arrived_.clear();

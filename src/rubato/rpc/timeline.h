@@ -43,7 +43,9 @@ class Timeline {
   virtual std::vector<TimedEvent> take(Nanos clock) = 0;
   /// The time to look again although nothing comes; nullopt: there is none.
   virtual std::optional<Nanos> next_look() const = 0;
-  /// What has come and will not happen any more, for an answer at the end.
+  /// What has come and will never happen, since the last call.
+  virtual std::vector<Incoming> take_hopeless() { return {}; }
+  /// At the end: everything that has come and has not happened.
   virtual std::vector<Incoming> give_up() = 0;
 };
 
@@ -83,6 +85,7 @@ class VirtualTimeline final : public Timeline {
   void follow(Nanos now, const Effects& effects) override;
   std::vector<TimedEvent> take(Nanos clock) override;
   std::optional<Nanos> next_look() const override { return std::nullopt; }
+  std::vector<Incoming> take_hopeless() override;
   std::vector<Incoming> give_up() override;
 
  private:
@@ -95,6 +98,7 @@ class VirtualTimeline final : public Timeline {
     friend auto operator<=>(const Pending&, const Pending&) = default;
   };
   void expect_arrival(const Task& task);
+  bool is_expected(TaskId task) const;
   std::optional<Incoming> incoming_of(const Pending& event);
 
   std::vector<ScriptedWorker> script_;
@@ -102,6 +106,7 @@ class VirtualTimeline final : public Timeline {
   std::set<Pending> pending_;
   std::map<TaskId, Incoming> arrived_;   // deltas that have come before their time
   std::map<WorkerId, Incoming> joined_;  // workers that wait for their entry
+  std::vector<Incoming> hopeless_;       // deltas of tasks that the script took away
 };
 
 }  // namespace rubato

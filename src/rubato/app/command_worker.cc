@@ -147,7 +147,6 @@ class WorkerProcess {
     WorkerConfig config{.worker = worker_,
                         .run = run,
                         .settings = training.worker,
-                        .reset_inner = training.reset_inner,
                         .threads = threads_,
                         .memory_bytes = memory_bytes_,
                         .ns_per_step = 0,

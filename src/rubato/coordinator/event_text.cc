@@ -39,6 +39,8 @@ std::string words(const Dispatch& dispatch) {
   }
   out += cat(", t ", task.lr_first, "/", task.lr_total);
   if (task.rewarm_first >= 0) out += cat(", ramp from ", task.rewarm_first);
+  if (task.expected_ready != task.expected_arrival)
+    out += cat(", ready ", time_text(task.expected_ready));
   return out + ", expected " + time_text(task.expected_arrival);
 }
 

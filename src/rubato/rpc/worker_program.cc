@@ -103,7 +103,6 @@ class Worker {
     if (absl::IsNotFound(base.status())) return hand_back(task);
     RUBATO_RETURN_IF_ERROR(base.status());
     report.fetch_ns = clock() - began;
-    if (config_.reset_inner) inner_ = services_.workload->optimizer().make_state(num_params_);
     TaskRun run(task, *base, &inner_);
     train(run, report);
     if (!attendance_->is_wanted(task.id.value()) && !stop_asked()) {

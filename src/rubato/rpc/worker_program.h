@@ -38,7 +38,6 @@ struct WorkerConfig {
   WorkerId worker;
   v1::RunDescription run;
   WorkerSettings settings;
-  bool reset_inner = false;  // a new inner state per task
   int threads = 1;
   int64_t memory_bytes = 0;     // [bytes] that it may use; 0: unknown
   Nanos ns_per_step = 0;        // calibrated; 0: unknown

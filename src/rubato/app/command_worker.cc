@@ -147,6 +147,7 @@ class WorkerProcess {
     WorkerConfig config{.worker = worker_,
                         .run = run,
                         .settings = training.worker,
+                        .overlap = training.coordinator.overlap,
                         .threads = threads_,
                         .memory_bytes = memory_bytes_,
                         .ns_per_step = 0,

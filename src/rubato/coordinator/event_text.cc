@@ -66,6 +66,10 @@ std::string words(const UpdateArrived& update) {
              update.norm, update.finite ? "" : ", not finite");
 }
 
+std::string words(const TaskWanted& wanted) {
+  return cat("worker ", wanted.worker, " wants a task behind task ", wanted.behind);
+}
+
 std::string words(const TimerFired& timer) { return cat("timer ", timer.timer, " fired"); }
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "rubato/coordinator/coordinator.h"
 #include "rubato/rpc/logged_event.h"
+#include "rubato/worker/worker_clock.h"
 
 namespace rubato {
 
@@ -70,17 +71,21 @@ class RealTimeline final : public Timeline {
 /// A worker of the script; its id is its place.
 struct ScriptedWorker {
   Nanos ns_per_step = kNanosPerSecond;
+  Link link = {};
   Nanos join_at = 0;
   std::optional<Nanos> leave_at = {};   // lost in mid-task
   std::optional<Nanos> return_at = {};  // joins again with nothing; after leave_at
 };
 
-/// The virtual clock: same order of one instant as the simulator's (arrivals by worker, losses,
-/// joins, timers).
+/// The virtual clock: same hours of a task and same order of one instant as the simulator's
+/// (arrivals by worker, losses, joins, wishes, timers).
 class VirtualTimeline final : public Timeline {
  public:
-  /// Goes on from a restored coordinator whose clock stands at `now`.
-  VirtualTimeline(const Coordinator& coordinator, std::vector<ScriptedWorker> script, Nanos now);
+  /// Goes on from a restored coordinator whose clock stands at `now`; `num_params` decides how long
+  /// things travel. What queued on a link before a restart is forgotten: a scripted run with links
+  /// equals the simulation only while its coordinator stays up.
+  VirtualTimeline(const Coordinator& coordinator, std::vector<ScriptedWorker> script,
+                  int64_t num_params, Nanos now);
   void add(Incoming incoming) override;
   void follow(Nanos now, const Effects& effects) override;
   std::vector<TimedEvent> take(Nanos clock) override;
@@ -89,7 +94,7 @@ class VirtualTimeline final : public Timeline {
   std::vector<Incoming> give_up() override;
 
  private:
-  enum class Kind : uint8_t { kArrival, kLeave, kJoin, kTimer };
+  enum class Kind : uint8_t { kArrival, kLeave, kJoin, kWish, kTimer };
   struct Pending {
     Nanos at = 0;
     Kind kind = Kind::kArrival;
@@ -102,6 +107,8 @@ class VirtualTimeline final : public Timeline {
   std::optional<Incoming> incoming_of(const Pending& event);
 
   std::vector<ScriptedWorker> script_;
+  std::vector<WorkerClock> clocks_;  // by worker
+  Overlap overlap_;
   bool started_;
   std::set<Pending> pending_;
   std::map<TaskId, Incoming> arrived_;   // deltas that have come before their time

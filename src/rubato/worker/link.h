@@ -11,11 +11,9 @@
 namespace rubato {
 
 struct Link {
-  std::optional<int64_t> down_bytes_per_s;  // to the worker, > 0; absent: no time at all
-  std::optional<int64_t> up_bytes_per_s;    // from the worker, > 0; absent: no time at all
-  Nanos latency = 0;                        // one way, of every message
-
-  bool is_instant() const { return !down_bytes_per_s && !up_bytes_per_s && latency == 0; }
+  std::optional<int64_t> down_bytes_per_s = {};  // to the worker, > 0; absent: no time at all
+  std::optional<int64_t> up_bytes_per_s = {};    // from the worker, > 0; absent: no time at all
+  Nanos latency = 0;                             // one way, of every message
 };
 
 /// A hundredth of what the clock holds, three years: sums of a few such times stay in its range.

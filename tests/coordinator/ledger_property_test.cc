@@ -2,12 +2,12 @@
 // book of every sequence; and the same runs saved, restored and repeated.
 #include <optional>
 
-#include "tests/coordinator/event_text.h"
 #include "tests/coordinator/random_fleet.h"
 #include "tests/coordinator/referee.h"
 #include <gtest/gtest.h>
 
 #include "rubato/base/digest.h"
+#include "rubato/coordinator/event_text.h"
 
 namespace rubato {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tests/coordinator/event_text.h"
+#include "rubato/coordinator/event_text.h"
 
 namespace rubato {
 namespace {

@@ -4,8 +4,9 @@
 #include <optional>
 #include <sstream>
 
-#include "tests/coordinator/event_text.h"
 #include "tests/coordinator/rig.h"
+
+#include "rubato/coordinator/event_text.h"
 
 namespace rubato {
 namespace {

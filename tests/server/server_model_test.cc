@@ -54,8 +54,9 @@ Apply single(double weight = 1, bool moves = true) {
 void apply(ServerModel& model, const Apply& effect, const std::vector<Floats>& deltas,
            const PublishedParams& base = nullptr) {
   const std::vector<PlainDelta> values(deltas.begin(), deltas.end());
+  const std::span<const float> start = base ? std::span(*base) : std::span<const float>();
   std::vector<ServerModel::Delta> given;
-  for (const PlainDelta& delta : values) given.push_back({&delta, base});
+  for (const PlainDelta& delta : values) given.push_back({&delta, start});
   model.apply(effect, given);
 }
 

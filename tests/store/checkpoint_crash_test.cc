@@ -13,7 +13,8 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr CrashKeeps kAllKinds[] = {CrashKeeps::kNothing, CrashKeeps::kNames,
-                                    CrashKeeps::kNamesAndHalf, CrashKeeps::kEverything};
+                                    CrashKeeps::kNamesAndHalf, CrashKeeps::kNamesAndHole,
+                                    CrashKeeps::kEverything};
 
 /// Writes checkpoints 1 and 2 and keeps the last one, as a run does, until the power goes. Returns
 /// the newest step that was acknowledged; 0 when none was.

@@ -71,6 +71,21 @@ TEST_P(FileSystemTest, CreateEmptiesAndOpenAppendKeeps) {
   EXPECT_EQ(files_->map(at("new"))->bytes, "");
 }
 
+TEST_P(FileSystemTest, AShortenedFileGoesOnAtItsEnd) {
+  for (const bool fresh : {true, false}) {
+    put(at("a"), "long words");
+    auto file = fresh ? files_->create(at("b")) : files_->open_append(at("a"));
+    if (fresh) {
+      ASSERT_TRUE((*file)->append("long words").ok());
+    }
+    EXPECT_TRUE((*file)->truncate(10).ok());
+    EXPECT_TRUE((*file)->truncate(4).ok());
+    EXPECT_TRUE((*file)->append(" way").ok());
+    EXPECT_TRUE((*file)->sync().ok());
+    EXPECT_EQ(*files_->read_file(at(fresh ? "b" : "a")), "long way");
+  }
+}
+
 TEST_P(FileSystemTest, AViewOutlivesTheFilesName) {
   put(at("a"), "kept");
   const FileView view = *files_->map(at("a"));
@@ -209,8 +224,9 @@ TEST(Paths, PartsJoinAndSplit) {
 }
 
 TEST(MemoryFileSystem, ACrashLosesWhatWasNotSynced) {
-  for (const CrashKeeps keeps : {CrashKeeps::kNothing, CrashKeeps::kNames,
-                                 CrashKeeps::kNamesAndHalf, CrashKeeps::kEverything}) {
+  for (const CrashKeeps keeps :
+       {CrashKeeps::kNothing, CrashKeeps::kNames, CrashKeeps::kNamesAndHalf,
+        CrashKeeps::kNamesAndHole, CrashKeeps::kEverything}) {
     MemoryFileSystem files;
     auto file = files.create("a");
     ASSERT_TRUE((*file)->append("1234").ok());
@@ -221,9 +237,24 @@ TEST(MemoryFileSystem, ACrashLosesWhatWasNotSynced) {
     files.restart(keeps);
     const std::string want = keeps == CrashKeeps::kEverything     ? "12345678"
                              : keeps == CrashKeeps::kNamesAndHalf ? "123456"
+                             : keeps == CrashKeeps::kNamesAndHole ? std::string(
+                                                                        "1234\0\0"
+                                                                        "78",
+                                                                        8)
                                                                   : "1234";
     EXPECT_EQ(*files.read_file("a"), want);
     EXPECT_EQ(files.exists("unsynced"), keeps != CrashKeeps::kNothing);
+  }
+}
+
+TEST(MemoryFileSystem, AFileThatWasShortenedIsAsItWasUntilItIsSynced) {
+  for (const CrashKeeps keeps : {CrashKeeps::kNames, CrashKeeps::kEverything}) {
+    MemoryFileSystem files;
+    ASSERT_TRUE(files.replace_file("a", "12345678").ok());
+    auto file = files.open_append("a");
+    ASSERT_TRUE((*file)->truncate(2).ok());
+    files.restart(keeps);
+    EXPECT_EQ(*files.read_file("a"), keeps == CrashKeeps::kNames ? "12345678" : "12");
   }
 }
 
@@ -248,8 +279,9 @@ TEST(MemoryFileSystem, AFailingSyncSaysSo) {
 
 // The claim of replace_file, for a power cut at every unit of its work.
 TEST(MemoryFileSystem, ReplaceFileIsAtomicWhereverThePowerGoes) {
-  for (const CrashKeeps keeps : {CrashKeeps::kNothing, CrashKeeps::kNames,
-                                 CrashKeeps::kNamesAndHalf, CrashKeeps::kEverything}) {
+  for (const CrashKeeps keeps :
+       {CrashKeeps::kNothing, CrashKeeps::kNames, CrashKeeps::kNamesAndHalf,
+        CrashKeeps::kNamesAndHole, CrashKeeps::kEverything}) {
     bool finished = false;
     for (int64_t work = 0; !finished; ++work) {
       MemoryFileSystem files;

@@ -9,7 +9,7 @@
 
 #include "rubato/base/rng.h"
 #include "rubato/text/byte_vocabulary.h"
-#include "rubato/text/sentencepiece_adapter.h"
+#include "rubato/text/sentencepiece_loader.h"
 #include "rubato/text/utf8.h"
 
 namespace rubato {
@@ -129,7 +129,7 @@ RC_GTEST_PROP(Tokenizer, AgreesWithSentencepieceWhereThatKeepsText, (uint64_t se
   while (text.size() < 18000) text += text;  // longer than a part
   for (size_t at; (at = text.find("\xE2\x96\x81")) != text.npos;) text.erase(at, 3);
   std::string error;
-  const auto model = SentencepieceModel::load(trained().model(), error);
+  const auto model = sentencepiece_library().value()->load(trained().model(), error);
   std::vector<int> whole;
   RC_ASSERT(model->encode(text, whole, error));
   const auto tokens = encode(trained(), text);
@@ -165,7 +165,7 @@ TEST(Tokenizer, BytesAreThreeAboveThemselves) {
 
 TEST(Tokenizer, SentencepieceReadsTheByteVocabularyTheSameWay) {
   std::string error;
-  const auto model = SentencepieceModel::load(byte_vocabulary_model(), error);
+  const auto model = sentencepiece_library().value()->load(byte_vocabulary_model(), error);
   ASSERT_NE(model, nullptr) << error;
   std::vector<int> ids;
   const std::string text = "a  b\n\t\xC3\xA9";
@@ -196,7 +196,7 @@ TEST(Tokenizer, RefusesModelsThatChangeText) {
         {"remove_extra_whitespaces", "false"},
         {std::move(flag), std::move(value)}};
     std::string error;
-    std::string model = train_sentencepiece(flags, sample_passages(), error);
+    std::string model = sentencepiece_library().value()->train(flags, sample_passages(), error);
     EXPECT_FALSE(model.empty()) << error;
     return Tokenizer::from_model(model).status();
   };

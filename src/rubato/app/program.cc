@@ -70,6 +70,7 @@ int run_program(std::span<const std::string> args, Terminal terminal) {
   add_invite(app, chosen);
   add_workers(app, chosen);
   add_worker(app, chosen);
+  add_replay(app, chosen);
   add_eval(app, chosen);
   add_sample(app, chosen);
   add_report(app, chosen);

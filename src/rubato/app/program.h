@@ -41,6 +41,7 @@ void add_coordinator(CLI::App& app, CommandBody& chosen);
 void add_invite(CLI::App& app, CommandBody& chosen);
 void add_workers(CLI::App& app, CommandBody& chosen);
 void add_worker(CLI::App& app, CommandBody& chosen);
+void add_replay(CLI::App& app, CommandBody& chosen);
 void add_eval(CLI::App& app, CommandBody& chosen);
 void add_sample(CLI::App& app, CommandBody& chosen);
 void add_report(CLI::App& app, CommandBody& chosen);

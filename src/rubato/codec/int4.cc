@@ -4,8 +4,8 @@
 // Rounding is to nearest, ties to even. A block whose largest value is below 2^-100 becomes zeros.
 // A byte holds a code of the first half of its block and one of the second, so that both halves are
 // read and written in order.
-// Source: blockwise absmax, arXiv:2110.02861 section 2.1; four bits suffice for pseudo-gradients in
-// arXiv:2501.18512 section 2.4, there as E3M0. 4 + 32/block bits a value.
+// Source: blockwise absmax, arXiv:2110.02861; four bits suffice for pseudo-gradients in
+// arXiv:2501.18512, there as floats. 4 + 32/block bits a value.
 // Invariant: a block's largest value comes back within 2^-22 of itself (Blockwise.* in
 // codecs_test).
 #include "rubato/base/multiversion.h"
@@ -131,7 +131,7 @@ extern const CodecEntry kInt4Entry = {
     {"int4",
      "whole numbers in [-7, 7] times a scale for every block",
      "y = scale*round(x/scale); scale = max|x|/7 over the block",
-     "arXiv:2110.02861 section 2.1, with linear codes; arXiv:2501.18512",
+     "arXiv:2110.02861, with linear codes; arXiv:2501.18512",
      {block_option(64, "values that share a scale of 32 bits; even")}},
     make_int4};
 

@@ -2,7 +2,7 @@
 //   scale = max |x| / 127 over the block, rounded towards 0;  code = round(x * 127 / max |x|)
 //   y = scale * code;  |y - x| <= 0.5001 * scale, |y| <= max |x|
 // Rounding is to nearest, ties to even. A block whose largest value is below 2^-100 becomes zeros.
-// Source: blockwise absmax, arXiv:2110.02861 section 2.1; linear codes.
+// Source: blockwise absmax, arXiv:2110.02861; linear codes.
 // 8 + 32/block bits a value.
 // Invariant: a block's largest value comes back within 2^-22 of itself (Blockwise.* in
 // codecs_test).
@@ -86,7 +86,7 @@ extern const CodecEntry kInt8Entry = {
     {"int8",
      "whole numbers in [-127, 127] times a scale for every block",
      "y = scale*round(x/scale); scale = max|x|/127 over the block",
-     "arXiv:2110.02861 section 2.1, with linear codes",
+     "arXiv:2110.02861, with linear codes",
      {block_option(256, "values that share a scale of 32 bits")}},
     [](const Options& options) -> StatusOr<std::unique_ptr<const Codec>> {
       return std::make_unique<Int8>(options.integer("block"));

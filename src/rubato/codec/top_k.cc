@@ -2,7 +2,8 @@
 //   k = ceil(share * n) of a block of n values;  y = x where |x| is among the k largest, else 0
 // Of equal magnitudes the earlier ones are kept; NaN counts as largest. Wants error feedback: what
 // is left out must come later (codec/error_feedback.h).
-// Source: arXiv:1704.05021; convergence with error feedback, arXiv:1809.07599.
+// Source: arXiv:1704.05021; convergence with error feedback, arXiv:1809.07599; of pseudo-gradients,
+// in blocks, arXiv:2508.15706.
 // About 48 * share bits a value: an index of 16 bits and a float for each that is kept.
 // Invariant: |y - x| <= the smallest kept magnitude, kept values exact (TopK.* in codecs_test).
 #include <cmath>
@@ -147,7 +148,7 @@ extern const CodecEntry kTopKEntry = {
     {"top_k",
      "the largest values of every block as they are, zeros for the others",
      "y = x where |x| is among the ceil(share*n) largest of its block, else 0",
-     "arXiv:1704.05021; with error feedback arXiv:1809.07599",
+     "arXiv:1704.05021; with error feedback arXiv:1809.07599, arXiv:2508.15706",
      {real_option("share", 0.01, 1e-4, 1, "1", "of the values of a block that are kept"),
       block_option(4096, "values that are ranked together")}},
     [](const Options& options) -> StatusOr<std::unique_ptr<const Codec>> {

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -76,8 +77,8 @@ class Admission {
 
   FileSystem& files_;
   const std::string lock_path_, path_;
-  std::mutex change_mutex_;  // one change or reading of the file at a time
-  std::string text_;         // of the file when it was last seen
+  std::mutex change_mutex_;          // one change or reading of the file at a time
+  std::optional<std::string> text_;  // of the file when it was last seen
   mutable std::mutex table_mutex_;
   std::shared_ptr<const AdmissionTable> table_;
 };

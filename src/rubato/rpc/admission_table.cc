@@ -101,20 +101,21 @@ AdmittedWorker worker_from(const json& object) {
 
 /// What each entry alone cannot say.
 void check_whole(const AdmissionTable& table) {
+  std::set<std::string_view> keys;
   int64_t last = -1;
+  for (const AdmittedWorker& worker : table.workers) {
+    if (worker.id.value() <= last || worker.id.value() >= table.next_worker)
+      throw Misfit{"workers that are not in the order of their ids"};
+    if (!keys.insert(worker.key_digest).second) throw Misfit{"two workers of one key"};
+    last = worker.id.value();
+  }
+  last = -1;
   for (const Invitation& invitation : table.invitations) {
     if (invitation.id <= last || invitation.id >= table.next_invitation)
       throw Misfit{"invitations that are not in the order of their ids"};
     if (invitation.used_by.has_value() && table.find(*invitation.used_by) == nullptr)
       throw Misfit{"an invitation used by nobody there"};
     last = invitation.id;
-  }
-  std::set<std::string_view> keys;
-  for (last = -1; const AdmittedWorker& worker : table.workers) {
-    if (worker.id.value() <= last || worker.id.value() >= table.next_worker)
-      throw Misfit{"workers that are not in the order of their ids"};
-    if (!keys.insert(worker.key_digest).second) throw Misfit{"two workers of one key"};
-    last = worker.id.value();
   }
 }
 

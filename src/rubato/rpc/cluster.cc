@@ -23,6 +23,10 @@ v1::ToWorker dispatch_message(const Task& task, int64_t num_params) {
   return message;
 }
 
+Status going_down() {
+  return absl::UnavailableError("[cluster] the coordinator goes down; try again when it is back");
+}
+
 // What the effects of an arrival say about it.
 UpdateVerdict verdict_of(TaskId task, const Effects& effects) {
   for (const Effect& effect : effects) {
@@ -39,13 +43,7 @@ UpdateVerdict verdict_of(TaskId task, const Effects& effects) {
 Cluster::Cluster(ClusterConfig config, const ClusterServices& services)
     : config_(std::move(config)), services_(services), roster_(config_.lease) {}
 
-Cluster::~Cluster() {
-  roster_.release_all(v1::Release::WHY_STOPPING, "the coordinator ends");
-  // Whoever still waits for an answer gets one.
-  const std::lock_guard lock(queue_mutex_);
-  closed_ = true;
-  for (Incoming& incoming : queue_) answer(incoming, going_down());
-}
+Cluster::~Cluster() { roster_.release_all(v1::Release::WHY_STOPPING, "the coordinator ends"); }
 
 StatusOr<std::unique_ptr<Cluster>> Cluster::open(
     ClusterConfig config, const ClusterServices& services, const Layout& layout,
@@ -89,8 +87,8 @@ Status Cluster::recover(const std::function<StatusOr<std::vector<float>>()>& ini
   clock_base_ = state_->now();
   clock_began_ = services_.clock();
   if (config_.script) {
-    timeline_ =
-        std::make_unique<VirtualTimeline>(state_->coordinator(), *config_.script, state_->now());
+    timeline_ = std::make_unique<VirtualTimeline>(state_->coordinator(), *config_.script,
+                                                  num_params_, state_->now());
   } else {
     timeline_ = std::make_unique<RealTimeline>(state_->coordinator(), config_.start_workers);
     // Whoever was there before has a lease's time to come back.
@@ -105,7 +103,9 @@ Status Cluster::make_state(std::vector<float> theta) {
   RUBATO_ASSIGN_OR_RETURN(
       state_, ClusterState::make(config_.machine, *layout_, config_.shard_sequences,
                                  config_.tokens_per_sequence, std::move(theta), config_.threads,
-                                 *spool_, *versions_));
+                                 {.read = [this](TaskId task) { return spool_->read(task); },
+                                  .remove = [this](TaskId task) { return spool_->remove(task); }},
+                                 versions_.get()));
   return absl::OkStatus();
 }
 
@@ -141,6 +141,13 @@ Status Cluster::restore(const std::string& snapshot) {
 // ---- the driver
 
 StatusOr<Cluster::End> Cluster::run(const std::atomic<bool>* stop) {
+  const StatusOr<End> end = drive(stop);
+  // A disk that failed leaves nobody waiting.
+  if (!end.ok()) refuse_further_events(going_down());
+  return end;
+}
+
+StatusOr<Cluster::End> Cluster::drive(const std::atomic<bool>* stop) {
   while (!finished()) {
     if (stop != nullptr && stop->load()) return stop_now();
     std::vector<TimedEvent> events = wait_for_events();
@@ -178,6 +185,8 @@ std::vector<TimedEvent> Cluster::wait_for_events() {
     }
   }
   std::vector<TimedEvent> events = timeline_->take(clock());
+  const UpdateVerdict too_late{UpdateVerdict::Kind::kRejected, RejectReason::kSuperseded};
+  for (Incoming& incoming : timeline_->take_hopeless()) answer(incoming, too_late);
   timeline_is_busy_ = !events.empty();
   return events;
 }
@@ -206,6 +215,9 @@ Status Cluster::take(TimedEvent& event) {
   timeline_->follow(event.now, *effects);
   if (const auto* update = std::get_if<UpdateArrived>(&record.event))
     answer(event.incoming, verdict_of(update->task, *effects));
+  // The script lets a worker go that does not know it.
+  if (const auto* lost = std::get_if<WorkerLost>(&record.event); lost && config_.script)
+    roster_.release(lost->worker, v1::Release::WHY_EVICTED, "the recipe's fleet has it leave");
   send_out(*effects);
   write_records(record, *effects);
   evaluate_if_due(false);
@@ -227,8 +239,8 @@ bool Cluster::finished() const {
 }
 
 StatusOr<Cluster::End> Cluster::finish() {
+  refuse_further_events(UpdateVerdict{UpdateVerdict::Kind::kRejected, RejectReason::kFinished});
   roster_.release_all(v1::Release::WHY_FINISHED, "the run's budget is used up");
-  refuse_further_events();
   if (evaluator_) {
     evaluate_if_due(true);
     evaluator_->finish();
@@ -240,8 +252,8 @@ StatusOr<Cluster::End> Cluster::finish() {
 
 StatusOr<Cluster::End> Cluster::stop_now() {
   // Everything acknowledged is in the journal; a snapshot only makes the next start shorter.
+  refuse_further_events(going_down());
   roster_.release_all(v1::Release::WHY_STOPPING, "it comes back");
-  refuse_further_events();
   if (last_save_took_ < kSaveWhileStopping) RUBATO_RETURN_IF_ERROR(save());
   return End::kStopped;
 }
@@ -266,30 +278,32 @@ Status Cluster::save() {
                                           [this](StateWalk& walk) { state_->walk_state(walk); }));
   RUBATO_RETURN_IF_ERROR(journal_->start_segment());
   if (!config_.keep_deltas) RUBATO_RETURN_IF_ERROR(journal_->trim_before(state_->records()));
-  RUBATO_RETURN_IF_ERROR(state_->trim_spool());
+  RUBATO_RETURN_IF_ERROR(spool_->trim(state_->needed_deltas()));
   last_saved_step_ = step;
   last_save_took_ = services_.clock() - began;
-  return prune_checkpoints(*services_.files, config_.directory, config_.retention, step).status();
+  RetentionPolicy retention = config_.retention;
+  // The first snapshot is where a replay of everything begins.
+  if (config_.keep_deltas && !retention.keep_every_steps)
+    retention.keep_every_steps = std::numeric_limits<int64_t>::max();
+  return prune_checkpoints(*services_.files, config_.directory, retention, step).status();
 }
 
 // ---- from the transport
 
 void Cluster::post(Incoming incoming) {
   const std::lock_guard lock(queue_mutex_);
-  if (closed_) return answer(incoming, going_down());
+  if (last_word_) return answer(incoming, *last_word_);
   queue_.push_back(std::move(incoming));
   queue_changed_.notify_all();
 }
 
-void Cluster::refuse_further_events() {
+// Whoever waits gets this answer, and whoever comes later.
+void Cluster::refuse_further_events(const StatusOr<UpdateVerdict>& last_word) {
   const std::lock_guard lock(queue_mutex_);
-  closed_ = true;
-  for (Incoming& incoming : queue_) answer(incoming, going_down());
+  last_word_ = last_word;
+  for (Incoming& incoming : queue_) answer(incoming, last_word);
+  for (Incoming& incoming : timeline_->give_up()) answer(incoming, last_word);
   queue_.clear();
-}
-
-Status Cluster::going_down() const {
-  return absl::UnavailableError("[cluster] the coordinator goes down; try again when it is back");
 }
 
 void Cluster::answer(Incoming& incoming, const StatusOr<UpdateVerdict>& verdict) {
@@ -313,6 +327,18 @@ Cluster::Seat Cluster::attend(WorkerId worker, const WorkerHello& hello) {
   }
   seat.box = roster_.attach(worker, clock());
   return seat;
+}
+
+void Cluster::want(WorkerId worker, TaskId behind) {
+  // On the virtual clock the script knows when a wish comes.
+  if (config_.script || config_.machine.coordinator.overlap == Overlap::kNone) return;
+  {
+    // A wish that changes nothing is not written down.
+    const std::lock_guard lock(state_mutex_);
+    const Task* task = state_->coordinator().find_task(behind);
+    if (task == nullptr || task->worker != worker) return;
+  }
+  post({.event = TaskWanted{worker, behind}, .notes = {}, .outcome = nullptr});
 }
 
 void Cluster::leave(WorkerId worker) {

@@ -28,6 +28,7 @@
 #include "rubato/store/journal.h"
 #include "rubato/store/journal_reader.h"
 #include "rubato/store/retention.h"
+#include "rubato/store/spool.h"
 
 namespace rubato {
 
@@ -99,6 +100,8 @@ class Cluster {
   Seat attend(WorkerId worker, const WorkerHello& hello);
   void heard_from(WorkerId worker) { roster_.heard_from(worker, clock()); }
   void leave(WorkerId worker);
+  /// One more task behind that one, where communication overlaps with training.
+  void want(WorkerId worker, TaskId behind);
   void detach(WorkerId worker, const Mailbox* box) { roster_.detach(worker, box); }
 
   /// The answer to a delta that needs no upload, or nullopt: send it.
@@ -133,6 +136,7 @@ class Cluster {
   Status make_state(std::vector<float> theta);
   Status restore(const std::string& snapshot);
 
+  StatusOr<End> drive(const std::atomic<bool>* stop);
   std::vector<TimedEvent> wait_for_events();
   Status make_durable(const std::vector<TimedEvent>& events);
   Status take(TimedEvent& event);
@@ -148,8 +152,7 @@ class Cluster {
   void collect_evaluations();
 
   void post(Incoming incoming);
-  void refuse_further_events();
-  Status going_down() const;
+  void refuse_further_events(const StatusOr<UpdateVerdict>& last_word);
   static void answer(Incoming& incoming, const StatusOr<UpdateVerdict>& verdict);
 
   ClusterConfig config_;
@@ -169,8 +172,8 @@ class Cluster {
 
   std::mutex queue_mutex_;
   std::condition_variable queue_changed_;
-  std::vector<Incoming> queue_;  // from any thread, until the driver takes it
-  bool closed_ = false;          // nothing is taken any more
+  std::vector<Incoming> queue_;                       // from any thread, until the driver takes it
+  std::optional<StatusOr<UpdateVerdict>> last_word_;  // present: nothing is taken any more
 
   // The driver's own.
   std::unique_ptr<Timeline> timeline_;

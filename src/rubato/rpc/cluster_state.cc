@@ -11,27 +11,27 @@
 
 namespace rubato {
 
-StatusOr<std::unique_ptr<ClusterState>> ClusterState::make(const MachineConfig& config,
-                                                           const Layout& layout,
-                                                           std::vector<int64_t> shard_sequences,
-                                                           int64_t tokens_per_sequence,
-                                                           std::vector<float> theta, int threads,
-                                                           Spool& spool, VersionStore& versions) {
+StatusOr<std::unique_ptr<ClusterState>> ClusterState::make(
+    const MachineConfig& config, const Layout& layout, std::vector<int64_t> shard_sequences,
+    int64_t tokens_per_sequence, std::vector<float> theta, int threads, DeltaShelf deltas,
+    VersionStore* versions) {
   RUBATO_CHECK(static_cast<int64_t>(theta.size()) == layout.size(), theta.size());
   RUBATO_ASSIGN_OR_RETURN(Machine machine, make_machine(config, layout, std::move(shard_sequences),
                                                         tokens_per_sequence));
   return std::unique_ptr<ClusterState>(
-      new ClusterState(std::move(machine), std::move(theta), threads, spool, versions));
+      new ClusterState(std::move(machine), std::move(theta), threads, std::move(deltas), versions));
 }
 
-ClusterState::ClusterState(Machine machine, std::vector<float> theta, int threads, Spool& spool,
-                           VersionStore& versions)
+ClusterState::ClusterState(Machine machine, std::vector<float> theta, int threads,
+                           DeltaShelf deltas, VersionStore* versions)
     : pool_(make_update_pool(threads, static_cast<int64_t>(theta.size()))),
       coordinator_(std::move(machine.coordinator)),
       server_(
           std::make_unique<ServerModel>(std::move(theta), std::move(machine.chain), pool_.get())),
-      spool_(spool),
-      versions_(versions) {}
+      deltas_(std::move(deltas)),
+      versions_(versions) {
+  RUBATO_CHECK(versions_ != nullptr || !server_->needs().task_base);
+}
 
 StatusOr<Effects> ClusterState::process(const LoggedEvent& record) {
   now_ = std::max(now_, record.now);
@@ -49,10 +49,10 @@ StatusOr<Effects> ClusterState::process(const LoggedEvent& record) {
     } else if (const auto* reject = std::get_if<Reject>(&effect)) {
       // Refused for good: a replay needs the event's facts only. Another's task keeps its delta.
       if (coordinator_->find_task(reject->task) == nullptr) {
-        RUBATO_RETURN_IF_ERROR(spool_.remove(reject->task));
+        RUBATO_RETURN_IF_ERROR(deltas_.remove(reject->task));
       }
     } else if (const auto* discard = std::get_if<Discard>(&effect)) {
-      RUBATO_RETURN_IF_ERROR(spool_.remove(discard->task));
+      RUBATO_RETURN_IF_ERROR(deltas_.remove(discard->task));
     }
   }
   if (versions_changed) RUBATO_RETURN_IF_ERROR(retain_versions());
@@ -71,7 +71,7 @@ Status ClusterState::apply(const Apply& effect) {
   std::vector<ServerModel::Delta> deltas;
   for (size_t i = 0; i < members.size(); ++i) {
     Member& member = members[i];
-    RUBATO_ASSIGN_OR_RETURN(member.spooled, spool_.read(effect.members[i].task));
+    RUBATO_ASSIGN_OR_RETURN(member.spooled, deltas_.read(effect.members[i].task));
     const DeltaMeta& meta = member.spooled.header.meta;
     RUBATO_ASSIGN_OR_RETURN(member.codec, codec_from_text(meta.codec, meta.codec_options));
     const auto encoded = std::as_bytes(std::span(member.spooled.payload));
@@ -82,7 +82,7 @@ Status ClusterState::apply(const Apply& effect) {
     if (server_->needs().task_base) {
       const auto base = bases_.find(effect.members[i].task);
       RUBATO_CHECK(base != bases_.end());
-      RUBATO_ASSIGN_OR_RETURN(member.base, versions_.read(base->second));
+      RUBATO_ASSIGN_OR_RETURN(member.base, versions_->read(base->second));
       delta.base = member.base.values;
     }
   }
@@ -93,13 +93,14 @@ Status ClusterState::apply(const Apply& effect) {
 
 Status ClusterState::publish_for(const Task& task) {
   if (server_->needs().task_base) bases_[task.id] = task.base;
-  if (published_ == task.base) return absl::OkStatus();
-  RUBATO_RETURN_IF_ERROR(versions_.publish(task.base, *server_->publish()));
+  if (versions_ == nullptr || published_ == task.base) return absl::OkStatus();
+  RUBATO_RETURN_IF_ERROR(versions_->publish(task.base, *server_->publish()));
   published_ = task.base;
   return absl::OkStatus();
 }
 
 Status ClusterState::retain_versions() {
+  if (versions_ == nullptr) return absl::OkStatus();
   std::set<TaskId> group;
   for (const TaskId task : coordinator_->tasks_in_group()) group.insert(task);
   std::erase_if(bases_, [&](const auto& entry) {
@@ -108,22 +109,21 @@ Status ClusterState::retain_versions() {
   std::set<Version> wanted;
   for (const Task& task : coordinator_->tasks_in_flight()) wanted.insert(task.base);
   for (const auto& [task, base] : bases_) wanted.insert(base);
-  return versions_.retain(wanted);
+  return versions_->retain(wanted);
 }
 
-Status ClusterState::trim_spool() {
-  std::set<TaskId> wanted;
-  for (const TaskId task : coordinator_->tasks_in_group()) wanted.insert(task);
-  // What is still on its way belongs to a task in flight.
-  for (const Task& task : coordinator_->tasks_in_flight()) wanted.insert(task.id);
-  return spool_.trim(wanted);
+std::set<TaskId> ClusterState::needed_deltas() const {
+  std::set<TaskId> needed;
+  for (const TaskId task : coordinator_->tasks_in_group()) needed.insert(task);
+  for (const Task& task : coordinator_->tasks_in_flight()) needed.insert(task.id);
+  return needed;
 }
 
 Status ClusterState::persist_versions() {
   std::set<Version> wanted;
   for (const Task& task : coordinator_->tasks_in_flight()) wanted.insert(task.base);
   for (const auto& [task, base] : bases_) wanted.insert(base);
-  return versions_.persist(wanted);
+  return versions_->persist(wanted);
 }
 
 void ClusterState::walk_state(StateWalk& walk) {

@@ -6,9 +6,11 @@
 //   theta, Dispatch publishes the version it starts from
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,30 +18,37 @@
 #include "rubato/server/machine.h"
 #include "rubato/server/server_model.h"
 #include "rubato/store/checkpoint.h"
-#include "rubato/store/spool.h"
+#include "rubato/store/spool_file.h"
 #include "rubato/store/version_store.h"
 
 namespace rubato {
 
+/// Where deltas lie: a live spool, or what a run has kept.
+struct DeltaShelf {
+  std::function<StatusOr<SpooledDelta>(TaskId)> read;
+  std::function<Status(TaskId)> remove;  // of one that was refused
+};
+
 class ClusterState {
  public:
-  /// Starts from `theta` [P]. Spool and versions outlive it; `threads` fold updates and never
-  /// change a bit.
+  /// Starts from `theta` [P]. `versions` outlives it; null: nobody is dispatched from here, and the
+  /// chain needs no task's base. `threads` fold updates and never change a bit.
   static StatusOr<std::unique_ptr<ClusterState>> make(const MachineConfig& config,
                                                       const Layout& layout,
                                                       std::vector<int64_t> shard_sequences,
                                                       int64_t tokens_per_sequence,
                                                       std::vector<float> theta, int threads,
-                                                      Spool& spool, VersionStore& versions);
+                                                      DeltaShelf deltas, VersionStore* versions);
 
-  /// Takes one event. The delta of an UpdateArrived lies in the spool. An error is one of the disk:
+  /// Takes one event. The delta of an UpdateArrived lies on the shelf. An error is one of the disk:
   /// the state is then of no more use.
   StatusOr<Effects> process(const LoggedEvent& record);
 
   /// Before a snapshot: versions that it cannot make again survive a crash.
   Status persist_versions();
-  /// After a snapshot is safe: deltas that no group waits for go.
-  Status trim_spool();
+  /// Deltas that are still to be read, arrived or on their way; the others may go once a snapshot
+  /// is safe.
+  std::set<TaskId> needed_deltas() const;
 
   const Coordinator& coordinator() const { return *coordinator_; }
   std::span<const float> theta() const { return server_->theta(); }
@@ -58,8 +67,8 @@ class ClusterState {
   std::string digest();
 
  private:
-  ClusterState(Machine machine, std::vector<float> theta, int threads, Spool& spool,
-               VersionStore& versions);
+  ClusterState(Machine machine, std::vector<float> theta, int threads, DeltaShelf deltas,
+               VersionStore* versions);
   Status apply(const Apply& effect);
   Status publish_for(const Task& task);
   Status retain_versions();
@@ -67,8 +76,8 @@ class ClusterState {
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<ServerModel> server_;
-  Spool& spool_;
-  VersionStore& versions_;
+  DeltaShelf deltas_;
+  VersionStore* versions_;
   Nanos now_ = 0;
   int64_t records_ = 0;
   std::optional<Version> published_;  // the last one; files of others are there until retained

@@ -46,7 +46,8 @@ StatusOr<std::string> pem_to_der(std::string_view who, std::string_view label,
   if (pem.size() > kLongest) return refused(cat(pem.size(), " bytes"));
   const size_t begin = pem.find_first_not_of(kSpaces);
   if (begin == std::string_view::npos) return refused("nothing");
-  if (!pem.substr(begin).starts_with("-----BEGIN ")) return refused("text that begins otherwise");
+  pem.remove_prefix(begin);
+  if (!pem.starts_with("-----BEGIN ")) return refused("text that begins otherwise");
   const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), BIO_free_all);
   Block block;
   if (PEM_read_bio(bio.get(), &block.name, &block.header, &block.data, &block.size) != 1)

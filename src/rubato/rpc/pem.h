@@ -13,6 +13,7 @@ namespace rubato {
 /// it is encrypted, or above 64 KiB.
 StatusOr<std::string> pem_to_der(std::string_view who, std::string_view label,
                                  std::string_view pem);
+/// The DER is not empty.
 std::string der_to_pem(std::string_view label, std::string_view der);
 
 }  // namespace rubato

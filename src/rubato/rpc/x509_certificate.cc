@@ -1,3 +1,4 @@
+// Certificates of x509.h: how they are made, read and checked.
 #include <openssl/asn1.h>
 #include <openssl/bn.h>
 #include <openssl/evp.h>
@@ -225,6 +226,8 @@ Status Certificate::check(std::string_view who, const Certificate& authority, Ce
                                        : role == CertificateRole::kServer
                                            ? X509_PURPOSE_SSL_SERVER
                                            : X509_PURPOSE_SSL_CLIENT);
+  // Otherwise one that is trusted already is taken without a look at its own signature.
+  if (want_authority) X509_VERIFY_PARAM_set_flags(terms, X509_V_FLAG_CHECK_SS_SIGNATURE);
   if (!host.empty()) X509_VERIFY_PARAM_set1_host(terms, host.data(), host.size());
   if (X509_verify_cert(context.get()) == 1) return absl::OkStatus();
   take_openssl_error();

@@ -2,7 +2,7 @@
 
 #include "rubato/text/byte_vocabulary.h"
 #include "rubato/text/model_fields.h"
-#include "rubato/text/sentencepiece_adapter.h"
+#include "rubato/text/sentencepiece_loader.h"
 #include "rubato/text/utf8.h"
 
 namespace rubato {
@@ -76,8 +76,9 @@ StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::train(const std::vector<std::str
       // The caller cuts sentences; none is to be dropped for its length.
       {"max_sentence_length", "1000000000"},
   };
+  RUBATO_ASSIGN_OR_RETURN(const SentencepieceLibrary* library, sentencepiece_library());
   std::string error;
-  std::string model = train_sentencepiece(flags, sentences, error);
+  std::string model = library->train(flags, sentences, error);
   if (model.empty()) {
     return absl::InvalidArgumentError(cat("[tokenizer] got no model of ", vocab,
                                           " pieces, want one: sentencepiece says: ", error));
@@ -86,14 +87,15 @@ StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::train(const std::vector<std::str
 }
 
 StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::from_model(std::string model) {
-  std::string error;
   if (!is_plain_bpe(model)) {
     return absl::InvalidArgumentError(
         cat("[tokenizer] got ", model.size(),
             " bytes that are another kind of file, no BPE, or a model that changes text by a table "
             "of characters, want a sentencepiece model of type bpe with identity normalisation"));
   }
-  auto pieces = SentencepieceModel::load(model, error);
+  RUBATO_ASSIGN_OR_RETURN(const SentencepieceLibrary* library, sentencepiece_library());
+  std::string error;
+  auto pieces = library->load(model, error);
   if (pieces == nullptr) {
     return absl::InvalidArgumentError(
         cat("[tokenizer] got ", model.size(),

@@ -1,4 +1,4 @@
-// Events and effects in words: what the scenarios print and what two runs are compared by.
+// Events and effects in words: what scenarios and `rubato replay --log` print.
 #pragma once
 
 #include <string>
@@ -9,6 +9,8 @@ namespace rubato {
 
 /// Seconds without trailing zeros, exact to the nanosecond: `11.6 s`.
 std::string time_text(Nanos time);
+/// One line: what happened to whom.
+std::string event_text(const Event& event);
 /// One line, every field that is not at its usual value.
 std::string effect_text(const Effect& effect);
 /// One line per effect, each ended by a newline.

@@ -1,4 +1,4 @@
-#include "tests/coordinator/event_text.h"
+#include "rubato/coordinator/event_text.h"
 
 #include "rubato/base/text.h"
 
@@ -51,7 +51,32 @@ std::string words(const SetTimer& set) {
 std::string words(const Save&) { return "save"; }
 std::string words(const Finished&) { return "finished"; }
 
+std::string words(const WorkerJoined& joined) {
+  return cat("worker ", joined.worker, " joined, ",
+             joined.ns_per_step > 0 ? time_text(joined.ns_per_step) + " a step" : "speed unknown",
+             joined.has_state ? ", with its state" : "");
+}
+
+std::string words(const WorkerLost& lost) { return cat("worker ", lost.worker, " lost"); }
+std::string words(const Start&) { return "start"; }
+
+std::string words(const UpdateArrived& update) {
+  return cat("delta of task ", update.task, " from worker ", update.worker, ": ", update.steps_done,
+             " steps, ", update.tokens, " tokens in ", time_text(update.train_ns), ", norm ",
+             update.norm, update.finite ? "" : ", not finite");
+}
+
+std::string words(const TaskWanted& wanted) {
+  return cat("worker ", wanted.worker, " wants a task behind task ", wanted.behind);
+}
+
+std::string words(const TimerFired& timer) { return cat("timer ", timer.timer, " fired"); }
+
 }  // namespace
+
+std::string event_text(const Event& event) {
+  return std::visit([](const auto& which) { return words(which); }, event);
+}
 
 std::string time_text(Nanos time) {
   std::string fraction = cat(1'000'000'000 + time % kNanosPerSecond).substr(1);

@@ -1,0 +1,96 @@
+#include "rubato/rpc/replay.h"
+
+#include "rubato/base/digest.h"
+#include "rubato/outer/chain.h"
+#include "rubato/store/file_names.h"
+
+namespace rubato {
+namespace {
+
+// The snapshot to begin with, opened: newest, or the oldest whose first record the journal has.
+StatusOr<CheckpointReader> find_snapshot(
+    FileSystem& files, const std::string& directory, ReplayFrom from, int64_t first_kept,
+    const std::function<StatusOr<int64_t>(const CheckpointReader&)>& records_of) {
+  RUBATO_ASSIGN_OR_RETURN(std::vector<std::string> snapshots, list_checkpoints(files, directory));
+  if (from == ReplayFrom::kOldest) std::ranges::reverse(snapshots);
+  for (const std::string& snapshot : snapshots) {
+    RUBATO_ASSIGN_OR_RETURN(CheckpointReader reader, open_checkpoint(files, snapshot));
+    RUBATO_ASSIGN_OR_RETURN(const int64_t records, records_of(reader));
+    if (records >= first_kept) return reader;
+  }
+  return absl::NotFoundError(cat("[replay] ", directory,
+                                 ": got no snapshot that the journal reaches back to, want a run "
+                                 "of `rubato coordinator`"));
+}
+
+}  // namespace
+
+StatusOr<ReplayReport> replay(
+    FileSystem& files, const ClusterConfig& config, const Layout& layout, ReplayFrom from,
+    const std::function<void(const LoggedEvent&, const Effects&)>& watch) {
+  const std::string& directory = config.directory;
+  RUBATO_ASSIGN_OR_RETURN(JournalReader oldest, JournalReader::open(files, directory, {}));
+  RUBATO_ASSIGN_OR_RETURN(const std::optional<JournalRecord> first, oldest.next());
+  const int64_t first_kept = first ? first->index : 0;
+
+  // A chain that needs bases gets its versions made again, beside the run's own.
+  const std::string scratch = join_path(directory, "replay");
+  std::unique_ptr<VersionStore> versions;
+  const OuterContext context{.num_workers = config.machine.num_workers,
+                             .num_params = layout.size()};
+  RUBATO_ASSIGN_OR_RETURN(const auto chain,
+                          OuterChain::make(config.machine.chain, layout, context));
+  if (chain->needs().task_base) {
+    RUBATO_RETURN_IF_ERROR(files.remove_tree(scratch));
+    RUBATO_RETURN_IF_ERROR(files.make_directories(scratch));
+    RUBATO_ASSIGN_OR_RETURN(versions, VersionStore::open(files, scratch, config.digests.layout));
+  }
+  const DeltaShelf shelf{.read = [&](TaskId task) { return open_delta(files, directory, task); },
+                         .remove = [](TaskId) { return absl::OkStatus(); }};
+  const auto fresh_state = [&] {
+    return ClusterState::make(config.machine, layout, config.shard_sequences,
+                              config.tokens_per_sequence,
+                              std::vector<float>(static_cast<size_t>(layout.size())),
+                              config.threads, shelf, versions.get());
+  };
+  RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<ClusterState> state, fresh_state());
+  const auto restore = [&](const CheckpointReader& reader) {
+    return reader.restore([&](StateWalk& walk) { state->walk_state(walk); });
+  };
+  RUBATO_ASSIGN_OR_RETURN(
+      const CheckpointReader reader,
+      find_snapshot(files, directory, from, first_kept,
+                    [&](const CheckpointReader& candidate) -> StatusOr<int64_t> {
+                      RUBATO_ASSIGN_OR_RETURN(state, fresh_state());
+                      RUBATO_RETURN_IF_ERROR(restore(candidate));
+                      return state->records();
+                    }));
+  std::vector<float> theta(static_cast<size_t>(layout.size()));
+  RUBATO_RETURN_IF_ERROR(reader.read_theta(layout, theta));
+  state->restore_theta(theta);
+
+  ReplayReport report;
+  report.from_step = reader.meta().step;
+  report.first_record = state->records();
+  StatusOr<JournalReader> records = JournalReader::open(files, directory, state->records());
+  while (records.ok()) {
+    RUBATO_ASSIGN_OR_RETURN(const std::optional<JournalRecord> next, records->next());
+    if (!next) break;
+    RUBATO_ASSIGN_OR_RETURN(const LoggedEvent event, logged_event_from(next->bytes));
+    RUBATO_ASSIGN_OR_RETURN(const Effects effects, state->process(event));
+    if (watch) watch(event, effects);
+  }
+  // Nothing behind the snapshot is no error.
+  if (!records.ok() && !absl::IsOutOfRange(records.status())) return records.status();
+  report.records = state->records();
+  report.counts = state->coordinator().counts();
+  report.ledger = state->coordinator().ledger().total_counts();
+  report.state_digest = state->digest();
+  report.effects_digest = state->coordinator().effects_digest();
+  report.params_digest = digest_of(state->theta());
+  versions.reset();
+  RUBATO_RETURN_IF_ERROR(files.remove_tree(scratch));
+  return report;
+}
+
+}  // namespace rubato

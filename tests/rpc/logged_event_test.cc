@@ -7,9 +7,12 @@ namespace {
 
 TEST(LoggedEvent, EveryKindComesBackAsItWasWritten) {
   const std::vector<Event> events = {
-      WorkerJoined{WorkerId(3), 58'000'000, true}, WorkerLost{WorkerId(2)}, Start{},
+      WorkerJoined{WorkerId(3), 58'000'000, true},
+      WorkerLost{WorkerId(2)},
+      Start{},
       UpdateArrived{WorkerId(1), TaskId(7), 50, 51'200, 29 * kNanosPerSecond, 0.25, false},
-      TimerFired{9}};
+      TimerFired{9},
+      TaskWanted{WorkerId(4), TaskId(12)}};
   for (const Event& event : events) {
     const LoggedEvent record{123, event, {2.5, 1e-3, 4096}};
     const StatusOr<LoggedEvent> back = logged_event_from(to_bytes(record));

@@ -15,12 +15,15 @@ namespace {
 
 // An answer that needs no work comes within this; bulk has no limit but its own progress.
 constexpr int64_t kAnswerSeconds = 30;
+// A coordinator that is there is reached within this, or else at the next try.
+constexpr int64_t kConnectSeconds = 1;
 constexpr int kKeepaliveMs = 20'000;
 
-gpr_timespec answer_deadline() {
-  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                      gpr_time_from_seconds(kAnswerSeconds, GPR_TIMESPAN));
+gpr_timespec after_seconds(int64_t seconds) {
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_seconds(seconds, GPR_TIMESPAN));
 }
+
+gpr_timespec answer_deadline() { return after_seconds(kAnswerSeconds); }
 
 std::shared_ptr<grpc::Channel> make_channel(const LinkConfig& config) {
   grpc::ChannelArguments arguments;
@@ -40,6 +43,12 @@ std::shared_ptr<grpc::Channel> make_channel(const LinkConfig& config) {
   options.pem_cert_chain = config.certificate_pem;
   options.pem_private_key = config.key_pem;
   return grpc::CreateCustomChannel(config.address, grpc::SslCredentials(options), arguments);
+}
+
+// Once a connection was refused, calls fail at once and nobody looks at the next connection that
+// comes about: gRPC does so by itself every five seconds only. Whoever waits here looks.
+void await_connection(grpc::Channel& channel) {
+  channel.WaitForConnected(after_seconds(kConnectSeconds));
 }
 
 void identify(const LinkConfig& config, grpc::ClientContext& context) {
@@ -90,10 +99,13 @@ class GrpcLink final : public CoordinatorLink {
  public:
   explicit GrpcLink(const LinkConfig& config)
       : config_(config),
-        control_(v1::Control::NewStub(make_channel(config))),
-        exchange_(v1::Exchange::NewStub(make_channel(config))) {}
+        control_channel_(make_channel(config)),
+        exchange_channel_(make_channel(config)),
+        control_(v1::Control::NewStub(control_channel_)),
+        exchange_(v1::Exchange::NewStub(exchange_channel_)) {}
 
   StatusOr<v1::RunDescription> describe(const v1::DescribeRequest& request) override {
+    await_connection(*control_channel_);
     grpc::ClientContext context;
     prepare(context);
     v1::RunDescription reply;
@@ -102,6 +114,7 @@ class GrpcLink final : public CoordinatorLink {
   }
 
   StatusOr<std::unique_ptr<ControlStream>> attend(const v1::Hello& hello) override {
+    await_connection(*control_channel_);
     auto stream = std::make_unique<GrpcControlStream>(*control_, config_);
     v1::FromWorker first;
     *first.mutable_hello() = hello;
@@ -114,6 +127,7 @@ class GrpcLink final : public CoordinatorLink {
 
   Status fetch(const v1::FetchRequest& request,
                const std::function<Status(const v1::Chunk&)>& sink) override {
+    await_connection(*exchange_channel_);
     grpc::ClientContext context;
     identify(config_, context);
     const auto reader = exchange_->Fetch(&context, request);
@@ -129,6 +143,7 @@ class GrpcLink final : public CoordinatorLink {
   }
 
   StatusOr<v1::PushOffsetReply> push_offset(const v1::PushOffsetRequest& request) override {
+    await_connection(*exchange_channel_);
     grpc::ClientContext context;
     prepare(context);
     v1::PushOffsetReply reply;
@@ -138,6 +153,7 @@ class GrpcLink final : public CoordinatorLink {
 
   StatusOr<v1::PushReply> push(const v1::DeltaHeader& header,
                                const std::function<bool(v1::Chunk&)>& source) override {
+    await_connection(*exchange_channel_);
     grpc::ClientContext context;
     identify(config_, context);
     v1::PushReply reply;
@@ -158,6 +174,7 @@ class GrpcLink final : public CoordinatorLink {
   }
 
   LinkConfig config_;
+  std::shared_ptr<grpc::Channel> control_channel_, exchange_channel_;
   std::unique_ptr<v1::Control::Stub> control_;
   std::unique_ptr<v1::Exchange::Stub> exchange_;
 };

@@ -17,8 +17,10 @@ namespace rubato {
 namespace {
 
 constexpr int kWorkers = 4;
-constexpr int64_t kOutOfSight = 6000;     // [local steps] more than come about between the kills
-constexpr char kAnywhere[] = "anywhere";  // from outside, at some moment
+constexpr int64_t kOutOfSight = 6000;  // [local steps] more than come about between the kills
+// From outside, at some moment.
+constexpr char kCoordinatorAnywhere[] = "coordinator.anywhere",
+               kWorkerAnywhere[] = "worker.anywhere";
 
 // A phase, and which of its first occurrences in a process's life may be the last.
 struct Phase {
@@ -26,15 +28,18 @@ struct Phase {
   uint64_t latest;
 };
 constexpr Phase kCoordinatorPhases[] = {
-    {phase::kMidUpload, 4},    {phase::kSpoolToJournal, 3},
-    {phase::kMidJournal, 3},   {phase::kJournalToEffect, 3},
-    {phase::kMidSnapshot, 14}, {phase::kMidTrim, 4},
-    {phase::kMidDownload, 3},  {kAnywhere, 400},
+    {phase::kMidUpload, 4},       {phase::kSpoolToJournal, 3}, {phase::kMidJournal, 3},
+    {phase::kJournalToEffect, 3}, {phase::kMidSnapshot, 14},   {phase::kMidTrim, 4},
+    {phase::kMidDownload, 3},     {kCoordinatorAnywhere, 400},
 };
 constexpr Phase kWorkerPhases[] = {
     {phase::kWorkerDownload, 2}, {phase::kWorkerTraining, 12}, {phase::kWorkerUpload, 2},
-    {phase::kWorkerPushed, 2},   {phase::kWorkerAnswered, 2},  {kAnywhere, 400},
+    {phase::kWorkerPushed, 2},   {phase::kWorkerAnswered, 2},  {kWorkerAnywhere, 400},
 };
+
+bool is_from_outside(std::string_view fault) {
+  return fault.starts_with(kCoordinatorAnywhere) || fault.starts_with(kWorkerAnywhere);
+}
 
 // Deaths of one process, one after another. After the last one it lives.
 class Victim {
@@ -48,9 +53,8 @@ class Victim {
 
   void start() {
     const std::string fault = deaths_.empty() ? "" : deaths_.front();
-    const bool is_from_outside = fault.starts_with(kAnywhere);
-    start_(is_from_outside ? "" : fault);
-    if (!is_from_outside) return;
+    start_(is_from_outside(fault) ? "" : fault);
+    if (!is_from_outside(fault)) return;
     // [ms] of life
     kill_at_ = steady_now() + std::stoll(fault.substr(fault.find(':') + 1)) * 1'000'000;
   }
@@ -118,21 +122,24 @@ std::map<std::string, int> kill_them_all(ClusterProcesses& cluster, std::vector<
   return killed;
 }
 
-// Says what was covered, and fails for a phase that was not.
-void expect_coverage(const ClusterProcesses& cluster, const std::map<std::string, int>& killed,
-                     std::span<const Phase> phases, int times) {
+// Says what was covered, and fails for a phase that was not. How many kills there were.
+int expect_coverage(const ClusterProcesses& cluster, const std::map<std::string, int>& killed,
+                    std::span<const Phase> phases, int times) {
   const std::vector<std::string> landed = cluster.lines("kills");
+  int kills = 0;
   for (const Phase& phase : phases) {
     const std::string name = phase.name;
     const auto found = killed.find(name);
     const int deaths = found == killed.end() ? 0 : found->second;
+    kills += deaths;
     std::printf("  %-40s %d\n", phase.name, deaths);
     testing::Test::RecordProperty(name, deaths);
     EXPECT_GE(deaths, times) << "missed: " << name;
     // What the process itself wrote before it died.
-    if (name == kAnywhere) continue;
+    if (is_from_outside(name)) continue;
     EXPECT_EQ(std::ranges::count(landed, name), deaths) << name;
   }
+  return kills;
 }
 
 TEST(KillTest, NothingThatWasAcknowledgedIsLost) {
@@ -144,17 +151,17 @@ TEST(KillTest, NothingThatWasAcknowledgedIsLost) {
   plan_deaths(std::span(victims).first(1), kCoordinatorPhases, kTimes, draws);
   plan_deaths(std::span(victims).subspan(1), kWorkerPhases, kTimes, draws);
   const std::map<std::string, int> killed = kill_them_all(cluster, victims);
-  expect_coverage(cluster, killed, kCoordinatorPhases, kTimes);
-  expect_coverage(cluster, killed, kWorkerPhases, kTimes);
-  int kills = 0;
-  for (const auto& [name, times] : killed) kills += times;
-  EXPECT_GE(kills, 30);
+  EXPECT_GE(expect_coverage(cluster, killed, kCoordinatorPhases, kTimes) +
+                expect_coverage(cluster, killed, kWorkerPhases, kTimes),
+            30);
   ASSERT_FALSE(HasFailure());
 
   // In mid-run.
+  ASSERT_TRUE(cluster.wait_for_progress(kWorkers));
   const Facts stopped = cluster.stop_coordinator();
-  EXPECT_EQ(text_of(stopped, "end"), "stopped");
-  expect_nothing_lost(stopped, cluster.replay(), cluster.acknowledged());
+  ASSERT_EQ(text_of(stopped, "end"), "stopped");
+  expect_same_state(stopped, cluster.replay());
+
   // Nothing has depended on the budget until here. Now it ends the run.
   const int64_t budget = integer_of(stopped, "steps", 0) + 200;
   cluster.set_word("budget_steps", cat(budget));
@@ -164,7 +171,48 @@ TEST(KillTest, NothingThatWasAcknowledgedIsLost) {
   EXPECT_GE(integer_of(finished, "steps", 0), budget);
   const Facts replayed = cluster.replay();
   EXPECT_EQ(text_of(replayed, "first_record"), "0");
-  expect_nothing_lost(finished, replayed, cluster.acknowledged());
+  expect_same_state(finished, replayed);
+  expect_applied(replayed, cluster.acknowledged());
+  EXPECT_EQ(text_of(replayed, "applied"), text_of(finished, "applied"));
+}
+
+// Where no delta is kept, what a snapshot makes superfluous is removed for good. A free gate and a
+// long lease: without workers no event comes.
+TEST(KillTest, TrimmingTakesNothingThatIsNeeded) {
+  constexpr Phase kPhases[] = {
+      {phase::kMidTrim, 6}, {phase::kMidSnapshot, 14}, {phase::kJournalToEffect, 3}};
+  constexpr int kTimes = 3;
+  ClusterProcesses cluster("trim",
+                           {{"gate", "free"},
+                            {"keep_deltas", "0"},
+                            {"lease_ms", "60000"},
+                            {"budget_steps", cat(kOutOfSight)}},
+                           kWorkers);
+  std::vector<Victim> victims = victims_of(cluster);
+  Rng draws(21, RngStream::kTest);
+  plan_deaths(std::span(victims).first(1), kPhases, kTimes, draws);
+  const std::map<std::string, int> killed = kill_them_all(cluster, victims);
+  expect_coverage(cluster, killed, kPhases, kTimes);
+  ASSERT_TRUE(cluster.wait_for_progress(10));
+
+  // The state that a crash leaves is the one of the last acknowledged event.
+  cluster.kill_coordinator();
+  cluster.kill_workers();
+  const Facts replayed = cluster.replay();
+  EXPECT_GT(integer_of(replayed, "first_record", 0), 0);
+  cluster.start_coordinator();
+  ASSERT_TRUE(cluster.wait_until_listening());
+  const Facts recovered = cluster.stop_coordinator();
+  expect_same_state(recovered, replayed);
+  expect_applied(recovered, cluster.acknowledged());
+
+  cluster.set_word("budget_steps", cat(integer_of(recovered, "steps", 0) + 100));
+  cluster.start_coordinator();
+  cluster.start_workers();
+  const Facts finished = cluster.wait_for_result();
+  EXPECT_EQ(text_of(finished, "end"), "finished");
+  expect_same_state(finished, cluster.replay());
+  expect_applied(finished, cluster.acknowledged());
 }
 
 }  // namespace

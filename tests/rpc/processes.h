@@ -47,7 +47,7 @@ class ClusterProcesses {
   ClusterProcesses(const std::string& name, Facts words, int workers);
   ~ClusterProcesses();
 
-  /// `fault` as Trap has it. The one before must have ended.
+  /// `fault` as Trap has it. The one before has ended or ends now.
   void start_coordinator(const std::string& fault = "");
   void start_worker(int worker, const std::string& fault = "");
   void start_workers();
@@ -56,6 +56,11 @@ class ClusterProcesses {
   int num_workers() const { return static_cast<int>(workers_.size()); }
   void set_word(const std::string& key, const std::string& value) { words_[key] = value; }
 
+  /// Until the coordinator that was started last has recovered.
+  bool wait_until_listening();
+  /// kill -9
+  void kill_coordinator();
+  void kill_workers();
   /// SIGTERM to the coordinator; its result once it has ended in order.
   Facts stop_coordinator();
   /// The result of a coordinator that ends by itself.
@@ -79,18 +84,22 @@ class ClusterProcesses {
  private:
   std::vector<std::string> words_of(const std::string& role, const std::string& fault) const;
   void enrol_workers(int workers);
+  int64_t times_listening() const;
   std::string last_words() const;
 
   Facts words_;
   std::string directory_;
   std::vector<std::string> tokens_;
   std::unique_ptr<Process> coordinator_;
+  int64_t listened_before_ = 0;  // coordinators, before the last one
   std::vector<std::unique_ptr<Process>> workers_;
 };
 
-/// The run is what its journal says: equal digests, an exact ledger, every acknowledged delta
-/// applied, and none twice.
-void expect_nothing_lost(const Facts& result, const Facts& replayed,
-                         const std::set<int64_t>& acknowledged);
+/// The run is where its journal says: equal digests and counts, and an exact ledger in which
+/// nothing is assigned that is not in flight.
+void expect_same_state(const Facts& result, const Facts& replayed);
+/// Every acknowledged delta is among those that a result or a replay has applied, and none of these
+/// is there twice.
+void expect_applied(const Facts& facts, const std::set<int64_t>& acknowledged);
 
 }  // namespace rubato

@@ -16,7 +16,8 @@ namespace rubato {
 /// Exit code of a process whose part ended with an error.
 inline constexpr int kActorFailed = 3;
 
-/// listen; fault. Until the budget is used up, or SIGTERM.
+/// listen; fault. Until the budget is used up, or SIGTERM. Prints `listening` once it has
+/// recovered.
 Status play_coordinator(const Facts& words);
 /// listen, worker, token; fault, min_step_us. Until it is released.
 Status play_worker(const Facts& words);

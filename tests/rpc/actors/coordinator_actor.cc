@@ -80,6 +80,7 @@ Status play_coordinator(const Facts& words) {
   ServerConfig server_config;
   server_config.listen = text_of(words, "listen");
   RUBATO_ASSIGN_OR_RETURN(const auto server, listen_grpc(server_config, *reception, gatekeeper));
+  std::fputs("listening\n", stderr);
   RUBATO_ASSIGN_OR_RETURN(const Cluster::End end, cluster->run(&stop_asked));
   return files.replace_file(join_path(scene.directory, "result"),
                             to_lines(result_of(*cluster, end)));

@@ -1,74 +1,24 @@
 // The program as a process: signals and exit codes.
+#include "tests/app/process.h"
+
 #include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <optional>
 #include <sstream>
 #include <thread>
 
 #include "tests/store/temporary_directory.h"
-#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <spawn.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include "rubato/base/text.h"
-
-extern char** environ;
 
 namespace rubato {
 namespace {
 
 using ::testing::HasSubstr;
-
-std::string contents(const std::string& path) {
-  std::ifstream file(path);
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
-class Process {
- public:
-  // `closed`: a standard stream that it starts without.
-  Process(std::vector<std::string> args, const std::string& output,
-          std::optional<int> closed = {}) {
-    args.insert(args.begin(), std::string(RUBATO_BINARY_DIR) + "/rubato");
-    std::vector<char*> argv;
-    for (std::string& arg : args) argv.push_back(arg.data());
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, output.c_str(), O_WRONLY | O_CREAT | O_TRUNC,
-                                     0644);
-    posix_spawn_file_actions_adddup2(&actions, 1, 2);
-    if (closed) posix_spawn_file_actions_addclose(&actions, *closed);
-    EXPECT_EQ(posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ), 0);
-    posix_spawn_file_actions_destroy(&actions);
-  }
-  void signal(int number) { EXPECT_EQ(kill(pid_, number), 0); }
-  // Whether it has a handler of its own.
-  bool catches(int number) const {
-    std::istringstream status(contents("/proc/" + std::to_string(pid_) + "/status"));
-    for (std::string word; status >> word;) {
-      if (word != "SigCgt:") continue;
-      status >> word;
-      return (std::stoull(word, nullptr, 16) >> (number - 1) & 1) != 0;
-    }
-    return false;
-  }
-  int wait() {
-    int status = 0;
-    EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-  }
-
- private:
-  pid_t pid_ = 0;
-};
 
 class ProcessTest : public ::testing::Test {
  protected:

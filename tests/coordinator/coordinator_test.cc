@@ -61,6 +61,25 @@ TEST(Coordinator, RefusesABufferBehindABarrier) {
   }
 }
 
+// A round ends when everybody's delta is there: nobody can be ahead of it.
+TEST(Coordinator, RefusesOverlapBehindABarrier) {
+  for (const Overlap overlap : {Overlap::kNone, Overlap::kUpload, Overlap::kFull}) {
+    for (const char* gate : {"free", "grace", "barrier"}) {
+      Rig rig = small_rig();
+      rig.gate = {gate};
+      rig.config.overlap = overlap;
+      const auto made = rig.make();
+      const bool can_work = overlap == Overlap::kNone || std::string_view(gate) != "barrier";
+      EXPECT_EQ(made.ok(), can_work) << gate;
+      if (!can_work) {
+        EXPECT_THAT(std::string(made.status().message()),
+                    HasSubstr("[coordinator] got overlapping communication behind a gate that "
+                              "averages, want none there"));
+      }
+    }
+  }
+}
+
 Task task_of(const Effects& effects) {
   for (const Effect& effect : effects) {
     if (const auto* dispatch = std::get_if<Dispatch>(&effect)) return dispatch->task;
@@ -101,6 +120,21 @@ TEST(Coordinator, ARampGoesOnBehindACut) {
     step(4, WorkerJoined{WorkerId(1), kNanosPerSecond, has_state});
     EXPECT_EQ(task_of(effects).rewarm_first, has_state ? 2 * first.steps : 0);
   }
+}
+
+// Where nothing overlaps a wish is none, whoever says it.
+TEST(Coordinator, WithoutOverlapNobodyGetsASecondTask) {
+  auto coordinator = small_rig().make();
+  ASSERT_TRUE(coordinator.ok()) << coordinator.status();
+  Effects effects;
+  coordinator->step(0, WorkerJoined{WorkerId(0), kNanosPerSecond, false}, effects);
+  coordinator->step(0, Start{}, effects);
+  const Task task = task_of(effects);
+  const StateImage before = image_of(*coordinator);
+  effects.clear();
+  coordinator->step(0, TaskWanted{WorkerId(0), task.id}, effects);
+  EXPECT_TRUE(effects.empty());
+  EXPECT_EQ(image_of(*coordinator), before);
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ constexpr int64_t kTwinSteps = 25;
 struct Seen {
   RandomFleet::Tally tally;
   FateCounts fates;
-  int64_t steps = 0, finished = 0, discarded = 0, rejected = 0, max_rejects = 0;
+  int64_t steps = 0, finished = 0, discarded = 0, rejected = 0, max_rejects = 0, second_tasks = 0;
 
   void add(const RandomFleet::Tally& other) {
     tally.joins += other.joins;
@@ -29,6 +29,7 @@ struct Seen {
     tally.partial += other.partial;
     tally.corrupt += other.corrupt;
     tally.strays += other.strays;
+    tally.wants += other.wants;
   }
 };
 
@@ -48,7 +49,7 @@ std::string run(uint64_t seed, Seen& seen) {
   const Rig rig = random_rig(seed);
   Coordinator coordinator = rig.make().value();
   std::optional<Coordinator> twin;
-  RandomFleet fleet(seed, rig.config.tokens_per_sequence);
+  RandomFleet fleet(seed, rig.config);
   Referee referee(rig);
   Rng rng(seed, RngStream::kTest, 3);
   std::string wrong;
@@ -81,6 +82,7 @@ std::string run(uint64_t seed, Seen& seen) {
   seen.finished += coordinator.finished() ? 1 : 0;
   seen.discarded += coordinator.counts().discarded;
   seen.rejected += coordinator.counts().rejected;
+  seen.second_tasks += referee.second_tasks();
   seen.max_rejects = std::max(seen.max_rejects, referee.max_rejects());
   return wrong;
 }
@@ -94,9 +96,10 @@ void run_quarter(uint64_t quarter) {
   }
   // Nothing above means anything unless these happened, and often.
   EXPECT_GT(seen.finished, static_cast<int64_t>(runs) / 4);
-  for (int64_t often : {seen.tally.joins, seen.tally.losses, seen.tally.late, seen.tally.duplicates,
-                        seen.tally.partial, seen.tally.corrupt, seen.rejected, seen.discarded,
-                        seen.fates.applied, seen.fates.discarded}) {
+  for (int64_t often :
+       {seen.tally.joins, seen.tally.losses, seen.tally.late, seen.tally.duplicates,
+        seen.tally.partial, seen.tally.corrupt, seen.tally.wants, seen.rejected, seen.discarded,
+        seen.second_tasks, seen.fates.applied, seen.fates.discarded}) {
     EXPECT_GT(often, 1000);
   }
   EXPECT_GT(seen.tally.strays, 300);
@@ -113,7 +116,7 @@ TEST(LedgerProperty, RandomEventsLastQuarter) { run_quarter(3); }
 std::string effects_of_run(uint64_t seed) {
   const Rig rig = random_rig(seed);
   Coordinator coordinator = rig.make().value();
-  RandomFleet fleet(seed, rig.config.tokens_per_sequence);
+  RandomFleet fleet(seed, rig.config);
   std::string out;
   for (int i = 0; i < 600; ++i) {
     const RandomFleet::Timed timed = fleet.next();
@@ -165,9 +168,11 @@ Event garbage(Rng& rng, int64_t tasks, const Coordinator& coordinator) {
   const TaskId task(rng.below(3) > 0
                         ? static_cast<int64_t>(rng.below(static_cast<uint64_t>(tasks) + 1))
                         : absurd(rng));
-  switch (rng.below(8)) {
+  switch (rng.below(9)) {
     case 0:
       return WorkerJoined{worker, absurd(rng), rng.below(2) == 0};
+    case 4:
+      return TaskWanted{worker, task};
     case 1:
       return WorkerLost{worker};
     case 2:

@@ -43,17 +43,25 @@ Rig random_rig(uint64_t seed) {
   }
   rig.policy = {policy_entries()[rng.below(policy_entries().size())]->name};
   rig.sampler = {sampler_entries()[rng.below(sampler_entries().size())]->name};
+  if (rig.gate.name != "barrier") config.overlap = static_cast<Overlap>(pick(0, 2));
   return rig;
 }
 
-RandomFleet::RandomFleet(uint64_t seed, int64_t tokens_per_sequence)
-    : rng_(seed, RngStream::kTest, 2), tokens_per_sequence_(tokens_per_sequence) {
+RandomFleet::RandomFleet(uint64_t seed, const CoordinatorConfig& config)
+    : rng_(seed, RngStream::kTest, 2),
+      tokens_per_sequence_(config.tokens_per_sequence),
+      overlap_(config.overlap) {
   trouble_ = 0.2 * rng_.uniform() * rng_.uniform();
   tick_ = chance(0.5) ? 1 : 250 * kMillisecond;
   const uint64_t count = 1 + rng_.below(6);
   for (uint64_t i = 0; i < count; ++i) {
     workers_[WorkerId(static_cast<int64_t>(i))].ns_per_step =
         (about(3000 * kMillisecond) / tick_ + 1) * tick_;
+  }
+  if (overlap_ == Overlap::kNone) return;
+  for (auto& [id, worker] : workers_) {
+    worker.down = about(6000 * kMillisecond) / tick_ * tick_;
+    worker.up = about(20'000 * kMillisecond) / tick_ * tick_;
   }
 }
 
@@ -74,7 +82,11 @@ RandomFleet::Timed RandomFleet::next() {
   now_ = at;
   if (order == kTimer) return {now_, TimerFired{id}};
   const Task task = tasks_[static_cast<size_t>(id)];
-  if (workers_.at(task.worker).task != task.id) {
+  if (order == kWant) {
+    ++tally_.wants;
+    return {now_, TaskWanted{task.worker, task.id}};
+  }
+  if (!workers_.at(task.worker).tasks.contains(task.id)) {
     // A zombie: its worker was declared lost, or the delta was delivered before.
     if (chance(0.3)) return disturbance(now_);
     ++tally_.late;
@@ -96,26 +108,31 @@ Event RandomFleet::join(WorkerId id) {
   ++tally_.joins;
   Worker& worker = workers_.at(id);
   worker.connected = true;
-  worker.task.reset();  // what it was doing is nobody's work any more
+  worker.tasks.clear();  // what it was doing is nobody's work any more
   return WorkerJoined{id, worker.ns_per_step, chance(0.3)};
 }
 
 Event RandomFleet::lose(WorkerId id) {
   ++tally_.losses;
   workers_.at(id).connected = false;
-  workers_.at(id).task.reset();
+  workers_.at(id).tasks.clear();
   return WorkerLost{id};
 }
 
 Event RandomFleet::stray() {
   ++tally_.strays;
-  switch (rng_.below(4)) {
+  switch (rng_.below(overlap_ == Overlap::kNone ? 4 : 6)) {
     case 0:
       return TimerFired{last_timer_ - 1 - about(5)};
     case 1:
       return WorkerLost{WorkerId(100 + about(3))};
     case 2:
       return Start{};
+    case 4:
+      return TaskWanted{WorkerId(about(5)), TaskId(about(std::ssize(tasks_)) - 1)};
+    case 5:  // by its owner, at any time
+      if (tasks_.empty()) return Start{};
+      return TaskWanted{tasks_.back().worker, tasks_.back().id};
     default:
       return UpdateArrived{
           .worker = WorkerId(about(5)),
@@ -148,7 +165,7 @@ Event RandomFleet::deliver(const Task& task) {
       return update;
     }
   }
-  if (worker.task == task.id) worker.task.reset();
+  worker.tasks.erase(task.id);
   if (!chance(0.06)) return update;
   ++tally_.corrupt;
   switch (rng_.below(8)) {
@@ -188,13 +205,24 @@ void RandomFleet::take(const Effects& effects) {
     }
     const auto* dispatch = std::get_if<Dispatch>(&effect);
     if (!dispatch) continue;
-    const Task& task = dispatch->task;
-    tasks_.push_back(task);
-    Worker& worker = workers_.at(task.worker);
-    worker.task = task.id;
-    schedule(now_ + task.steps * worker.ns_per_step + (tick_ == 1 ? about(worker.ns_per_step) : 0),
-             kArrival, task.id.value());
+    tasks_.push_back(dispatch->task);
+    begin(dispatch->task);
   }
+}
+
+void RandomFleet::begin(const Task& task) {
+  Worker& worker = workers_.at(task.worker);
+  if (worker.tasks.empty()) worker.trained = now_;  // whatever it did before is given up
+  worker.tasks.insert(task.id);
+  const auto jitter = [&](Nanos time) { return tick_ == 1 ? about(time) : 0; };
+  const Nanos begins = std::max(worker.trained, now_ + worker.down);
+  worker.trained = begins + task.steps * worker.ns_per_step + jitter(worker.ns_per_step);
+  // A delta may overtake the one before it.
+  schedule(worker.trained + worker.up + jitter(worker.up), kArrival, task.id.value());
+  if (overlap_ == Overlap::kNone || chance(0.1)) return;
+  const Nanos lead = overlap_ == Overlap::kFull ? worker.down : 0;
+  schedule(std::max(worker.trained - lead, now_), kWant, task.id.value());
+  if (chance(0.1)) schedule(worker.trained + jitter(worker.up), kWant, task.id.value());
 }
 
 }  // namespace rubato

@@ -1,6 +1,7 @@
 // A fleet of workers that do everything a coordinator must survive: they join, vanish, come back,
-// deliver late, twice, in part, under the wrong name or with claims that cannot be. Events come in
-// the order of time, timers on time; everything follows from the seed.
+// deliver late, twice, in part, under the wrong name or with claims that cannot be; where
+// communication overlaps they want more before their deltas are there, too early, twice, or not at
+// all. Events come in the order of time, timers on time; everything follows from the seed.
 #pragma once
 
 #include <map>
@@ -20,7 +21,7 @@ Rig random_rig(uint64_t seed);
 
 class RandomFleet {
  public:
-  RandomFleet(uint64_t seed, int64_t tokens_per_sequence);
+  RandomFleet(uint64_t seed, const CoordinatorConfig& config);
 
   struct Timed {
     Nanos now = 0;
@@ -32,23 +33,27 @@ class RandomFleet {
   void take(const Effects& effects);
 
   struct Tally {  // what was made to happen, so that a test can see that it did
-    int64_t joins = 0, losses = 0, late = 0, duplicates = 0, partial = 0, corrupt = 0, strays = 0;
+    int64_t joins = 0, losses = 0, late = 0, duplicates = 0, partial = 0, corrupt = 0, strays = 0,
+            wants = 0;
   };
   const Tally& tally() const { return tally_; }
 
  private:
   struct Worker {
     Nanos ns_per_step = 1;
+    Nanos down = 0, up = 0;  // how long parameters and deltas travel
+    Nanos trained = 0;       // when it has made all steps it was asked for
     bool connected = false;
-    std::optional<TaskId> task;
+    std::set<TaskId> tasks;
   };
-  enum Order { kArrival, kTimer };  // of one instant
+  enum Order { kArrival, kWant, kTimer };  // of one instant
 
   Timed disturbance(Nanos now);
   Event join(WorkerId id);
   Event lose(WorkerId id);
   Event stray();
   Event deliver(const Task& task);
+  void begin(const Task& task);
   void schedule(Nanos at, Order order, int64_t id) { queue_.insert({at, order, id, serial_++}); }
   bool chance(double p) { return rng_.uniform() < p; }
   Nanos about(Nanos time) {
@@ -57,6 +62,7 @@ class RandomFleet {
 
   Rng rng_;
   int64_t tokens_per_sequence_;
+  Overlap overlap_;
   Nanos now_ = 0;
   bool started_ = false;
   double trouble_ = 0;  // share of events that are disturbances

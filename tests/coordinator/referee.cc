@@ -37,6 +37,7 @@ std::string Referee::watch(Nanos now, const Event& event, const Effects& effects
   at_ = 0;
   touched_.clear();
   WorkerId subject(-1);
+  bool opens = false;  // somebody may have begun to wait for a group of its own
   if (const auto* join = std::get_if<WorkerJoined>(&event)) {
     subject = join->worker;
     joined(now, *join);
@@ -46,9 +47,11 @@ std::string Referee::watch(Nanos now, const Event& event, const Effects& effects
     started_ = true;
   } else if (const auto* update = std::get_if<UpdateArrived>(&event)) {
     arrived(now, *update);
+    opens = true;
+  } else if (const auto* want = std::get_if<TaskWanted>(&event)) {
+    opens = wanted(now, *want);
   }
-  const std::optional<Nanos> earliest =
-      earliest_close(now, std::holds_alternative<UpdateArrived>(event));
+  const std::optional<Nanos> earliest = earliest_close(now, opens);
   bool dispatched = false;
   while (const Effect* effect = next_effect()) {
     if (const auto* apply = std::get_if<Apply>(effect)) {
@@ -89,48 +92,89 @@ const Effect* Referee::next_effect() {
   return at_ < effects_->size() ? &(*effects_)[at_++] : nullptr;
 }
 
-bool Referee::anyone_waits() const {
-  return std::ranges::any_of(
-      workers_, [](const auto& entry) { return entry.second.connected && entry.second.task < 0; });
+// A worker's own tasks never go beyond the budget.
+int64_t Referee::steps_left_for(const WorkerBook& worker) const {
+  int64_t left = rig_.config.budget_steps - counts_.steps;
+  for (int64_t id : worker.tasks) left -= tasks_[static_cast<size_t>(id)].task.steps;
+  return left;
 }
 
+bool Referee::waits(const WorkerBook& worker) const {
+  if (!worker.connected || !worker.wants) return false;
+  return worker.tasks.empty() || (worker.tasks.size() == 1 && steps_left_for(worker) > 0);
+}
+
+bool Referee::anyone_waits() const {
+  return std::ranges::any_of(workers_, [this](const auto& entry) { return waits(entry.second); });
+}
+
+// Somebody who has a task and is content with it: the others may be waiting for that worker.
 bool Referee::anyone_out() const {
-  return std::ranges::any_of(workers_, [](const auto& entry) { return entry.second.task >= 0; });
+  return std::ranges::any_of(workers_, [this](const auto& entry) {
+    return !entry.second.tasks.empty() && !waits(entry.second);
+  });
 }
 
 // ---- membership
 
 void Referee::joined(Nanos now, const WorkerJoined& event) {
   WorkerBook& worker = workers_[event.worker];
-  if (worker.task >= 0) lose(now, event.worker);
+  if (!worker.tasks.empty()) {
+    lose(now, event.worker);
+    if (!anyone_waits()) opened_.reset();  // it had wanted one more and was the only one
+  }
   if (!worker.connected) {
     worker.waiting_since = now;
     worker.waiting_event = events_;
   }
   worker.connected = true;
+  worker.wants = true;
   if (!event.has_state) worker.ramp = started_ && rig_.config.inner_rewarm_steps > 0 ? 0 : -1;
 }
 
 void Referee::lose(Nanos now, WorkerId id) {
   WorkerBook& worker = workers_[id];
   worker.connected = false;
+  worker.wants = false;
   worker.waiting_since = now;
-  if (worker.task < 0) return;
-  TaskBook& book = tasks_[static_cast<size_t>(worker.task)];
-  book.state = State::kLost;
-  move(book.task, 0, book.task.steps * rig_.config.batch_sequences, Fate::kReturned,
-       book.task.id.value());
-  uncount(book.task, book.task.steps);
-  worker.task = -1;
+  if (worker.tasks.empty()) return;
+  for (int64_t task : worker.tasks) {
+    TaskBook& book = tasks_[static_cast<size_t>(task)];
+    book.state = State::kLost;
+    move(book.task, 0, book.task.steps * rig_.config.batch_sequences, Fate::kReturned, task);
+    uncount(book.task, book.task.steps);
+  }
+  worker.tasks.clear();
   ++counts_.lost;
 }
 
+// A worker that has delivered its newest task has nothing to do; one that has delivered an older
+// one goes on with the newest, unless it has wanted more already.
 void Referee::release(Nanos now, const Task& task) {
   WorkerBook& worker = workers_[task.worker];
-  if (worker.task != task.id.value()) return;
-  worker.task = -1;
+  const auto held = std::ranges::find(worker.tasks, task.id.value());
+  if (held == worker.tasks.end()) return;
+  const bool waited = waits(worker);
+  worker.wants = worker.wants || held + 1 == worker.tasks.end();
+  worker.tasks.erase(held);
+  if (waited) return;
   worker.waiting_since = now;
   worker.waiting_event = events_;
+}
+
+// Whether it makes somebody wait.
+bool Referee::wanted(Nanos now, const TaskWanted& event) {
+  const auto it = workers_.find(event.worker);
+  if (it == workers_.end() || rig_.config.overlap == Overlap::kNone) return false;
+  WorkerBook& worker = it->second;
+  if (worker.tasks.empty() || worker.tasks.back() != event.behind.value()) return false;
+  TaskBook& book = tasks_[static_cast<size_t>(event.behind.value())];
+  if (book.asked) return false;
+  book.asked = true;
+  worker.wants = true;
+  worker.waiting_since = now;
+  worker.waiting_event = events_;
+  return waits(worker);
 }
 
 // ---- arrival
@@ -303,11 +347,14 @@ void Referee::seen(Nanos now, const Dispatch& dispatch) {
   if (finished_ || !started_) wrong("a dispatch outside the run");
   if (task.id.value() != static_cast<int64_t>(tasks_.size())) wrong("task ids skip");
   WorkerBook& worker = workers_[task.worker];
-  if (!worker.connected || worker.task >= 0) wrong("a task for a worker that has one or is gone");
-  if (task.base.value() != version_ || task.dispatched != now || task.expected_arrival < now)
+  if (!waits(worker)) wrong("a task for a worker that does not want one, has enough or is gone");
+  if (!worker.tasks.empty()) ++second_tasks_;
+  if (worker.tasks.size() > (config.overlap == Overlap::kNone ? 0u : 1u)) wrong("too many tasks");
+  if (task.base.value() != version_ || task.dispatched != now || task.expected_ready < now ||
+      task.expected_arrival < task.expected_ready)
     wrong("a task from the wrong version or time");
   // Nobody works past the budget; the members of a last round share what is left of it.
-  const int64_t left = config.budget_steps - counts_.steps;
+  const int64_t left = steps_left_for(worker);
   const int64_t members = std::ranges::count_if(
       *effects_, [](const Effect& effect) { return std::holds_alternative<Dispatch>(effect); });
   const int64_t longest =
@@ -359,7 +406,8 @@ void Referee::seen(Nanos now, const Dispatch& dispatch) {
   shard.assigned += count;
   shard.steps += task.steps;
   ++shard.visits;
-  worker.task = task.id.value();
+  worker.wants = false;
+  worker.tasks.push_back(task.id.value());
   tasks_.emplace_back().task = task;
 }
 
@@ -435,16 +483,22 @@ Nanos Referee::grace() const {
 }
 
 // When the window that is open now may close: at the latest expectation within it plus slack, never
-// beyond its end; nothing when nobody is expected within it. Asked before this event's dispatches.
-std::optional<Nanos> Referee::earliest_close(Nanos now, bool arrival) {
+// beyond its end; nothing when nobody is expected within it. Expected is whoever does not wait yet:
+// when it should be ready for its next task and has room for it. Asked before this event's
+// dispatches.
+std::optional<Nanos> Referee::earliest_close(Nanos now, bool opens) {
   if (!started_ || rig_.gate.name != "grace" || !anyone_waits()) return std::nullopt;
-  if (!opened_ && arrival) opened_ = now;
+  if (!opened_ && opens) opened_ = now;
   if (!opened_) return std::nullopt;  // who joins or starts outside a window waits for nobody
   const Nanos end = *opened_ + grace();
   std::optional<Nanos> latest;
   for (const auto& [id, worker] : workers_) {
-    if (worker.task < 0) continue;
-    const Nanos expected = tasks_[static_cast<size_t>(worker.task)].task.expected_arrival;
+    if (worker.tasks.empty() || waits(worker)) continue;
+    const TaskBook& oldest = tasks_[static_cast<size_t>(worker.tasks.front())];
+    const TaskBook& newest = tasks_[static_cast<size_t>(worker.tasks.back())];
+    Nanos expected = newest.asked ? 0 : newest.task.expected_ready;
+    if (newest.asked || worker.tasks.size() > 1)
+      expected = std::max(expected, oldest.task.expected_arrival);
     if (expected <= end) latest = std::max(latest.value_or(expected), expected);
   }
   if (!latest) return std::nullopt;
@@ -456,7 +510,7 @@ void Referee::check_waiting(Nanos now, bool dispatched, WorkerId subject) {
   if (!started_ || finished_) return;
   const bool out = anyone_out();
   for (const auto& [id, worker] : workers_) {
-    if (!worker.connected || worker.task >= 0) continue;
+    if (!waits(worker)) continue;
     if (!out) wrong(cat("worker ", id, " waits for nobody"));
     // At a free gate only a tie of arrivals is waited for, and that takes no time.
     if (!averages() && now - worker.waiting_since > grace())

@@ -6,9 +6,9 @@
 //   door      the verdict is the one the event deserves
 //   progress  n_i, t and visits of a shard, seen through the sampler's choice and lr_first
 //   versions  staleness, moves_theta, group weights
-//   workers   at most one task each; nobody connected waits longer than the gate allows, and a
-//   grace
-//             window is not closed before its time
+//   workers   at most one task each, two where communication overlaps and the worker asked for the
+//             second; nobody who waits does so longer than the gate allows, and a grace window is
+//             not closed before its time
 #pragma once
 
 #include <map>
@@ -31,6 +31,8 @@ class Referee {
                     const Coordinator& coordinator, bool thorough);
 
   int64_t max_rejects() const { return max_rejects_; }
+  /// Tasks that were dispatched to a worker with another one in flight.
+  int64_t second_tasks() const { return second_tasks_; }
 
  private:
   enum class Fate : uint8_t { kUnissued, kAssigned, kApplied, kReturned, kDiscarded, kQuarantined };
@@ -52,21 +54,24 @@ class Referee {
   struct TaskBook {
     Task task;
     State state = State::kOut;
+    bool asked = false;  // its worker wanted one more behind it
     double scale = 1;
     UpdateArrived facts;
   };
   struct WorkerBook {
     bool connected = false;
-    int64_t task = -1;          // in flight
-    Nanos waiting_since = 0;    // when connected without a task
-    int64_t waiting_event = 0;  // the event that made it wait
-    int64_t ramp = -1;          // steps dispatched in the ramp; -1: no ramp
+    bool wants = false;          // another task
+    std::vector<int64_t> tasks;  // in flight, as they were dispatched
+    Nanos waiting_since = 0;     // when it wants one and may have it
+    int64_t waiting_event = 0;   // the event that made it wait
+    int64_t ramp = -1;           // steps dispatched in the ramp; -1: no ramp
   };
 
   // Each handles one event or effect and appends contradictions.
   void joined(Nanos now, const WorkerJoined& event);
   void lose(Nanos now, WorkerId worker);
   void arrived(Nanos now, const UpdateArrived& event);
+  bool wanted(Nanos now, const TaskWanted& event);
   void seen(Nanos now, const Apply& apply);
   void seen(Nanos now, const Dispatch& dispatch);
   void seen_members_of_group(const Apply& apply);
@@ -80,13 +85,15 @@ class Referee {
   void release(Nanos now, const Task& task);
   void uncount(const Task& task, int64_t steps);
   void check_waiting(Nanos now, bool dispatched, WorkerId subject);
-  std::optional<Nanos> earliest_close(Nanos now, bool arrival);
+  std::optional<Nanos> earliest_close(Nanos now, bool opens);
   Nanos grace() const;
   void check_ledger(const Ledger& ledger, bool thorough);
   void wrong(std::string what) {
     if (wrong_.empty()) wrong_ = std::move(what);
   }
   bool averages() const { return rig_.gate.name == "barrier"; }
+  int64_t steps_left_for(const WorkerBook& worker) const;
+  bool waits(const WorkerBook& worker) const;
   bool anyone_out() const;
   bool anyone_waits() const;
 
@@ -99,7 +106,7 @@ class Referee {
   std::set<int64_t> held_;     // tasks in the barrier's group
   std::set<std::pair<int64_t, int64_t>> touched_;
   std::optional<Nanos> opened_;  // the first finish of the open window
-  int64_t version_ = 0, collected_ = 0, events_ = 0, max_rejects_ = 0;
+  int64_t version_ = 0, collected_ = 0, events_ = 0, max_rejects_ = 0, second_tasks_ = 0;
   CoordinatorCounts counts_;
   bool started_ = false, finished_ = false;
   const Effects* effects_ = nullptr;

@@ -78,6 +78,8 @@ class Player {
       config.save_every_steps = number();
     } else if (key == "slack") {
       config.slack = seconds(value);
+    } else if (key == "overlap") {
+      config.overlap = value == "full" ? Overlap::kFull : Overlap::kUpload;
     } else if (key == "norm_after") {
       config.door.norm_after = number();
     } else {
@@ -91,6 +93,7 @@ class Player {
     if (what == "start") return Start{};
     if (what == "lose") return WorkerLost{WorkerId(number(2))};
     if (what == "timer") return TimerFired{number(2)};
+    if (what == "want") return TaskWanted{WorkerId(number(2)), TaskId(number(3))};
     if (what == "join")
       return WorkerJoined{WorkerId(number(2)), seconds(words.at(3)), words.size() > 4};
     if (what != "arrive") throw std::invalid_argument("unknown event " + what);

@@ -5,6 +5,7 @@
 //   setting  = "set" { key "=" value }           before the first event; keys in scenario.cc
 //   event    = seconds what
 //   what     = "join" worker seconds-per-step ["state"] | "lose" worker | "start" | "timer" number
+//            | "want" worker task                one more task behind that one
 //            | "arrive" worker task { key "=" value }      keys: steps tokens norm train finite
 //            | "ledger" | "counts"               no events: print the sums
 #pragma once

@@ -17,8 +17,8 @@ EvalRecord sample_eval() {
 }
 
 UpdateRecord sample_update() {
-  return {5'000'000'000, WorkerId(3), 2,           TaskId(17), ShardId(2),     8, 16384, 3.5,
-          4e-4,          3,           Version(18), 0.1,        "rejected:late"};
+  return {5'000'000'000, WorkerId(3), 2,           TaskId(17), ShardId(2), 8,  16384,          3.5,
+          4e-4,          3,           Version(18), 0.1,        4096,       64, "rejected:late"};
 }
 
 RunSummary sample_summary() {
@@ -37,6 +37,8 @@ RunSummary sample_summary() {
   s.arrivals = 4;
   s.discarded = 5;
   s.rejected = 6;
+  s.bytes_down = 5'000'000'000;
+  s.bytes_up = 7;
   s.val_loss_nats = 3.7;
   s.val_bits_per_byte = 1.6;
   s.val_accuracy = 0.3;

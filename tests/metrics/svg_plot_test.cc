@@ -210,5 +210,29 @@ TEST(Timeline, BlocksHaveTheirTimeAsWidthAndAreCutAtTheEnd) {
   EXPECT_THAT(svg, HasSubstr("task 0, shard 1: waiting 4.0 - 6.0 s"));
 }
 
+TEST(Timeline, WhatTravelsIsAThinLineOverTheLane) {
+  const auto s = [](int64_t seconds) { return seconds * kNanosPerSecond; };
+  Timeline timeline;
+  timeline.end_ns = s(10);
+  const WorkerId w(0);
+  timeline.lanes = {{"worker 0",
+                     "",
+                     {{w, TaskId(1), ShardId(1), s(2), s(4), SpanKind::kReceive},
+                      {w, TaskId(0), ShardId(1), s(3), s(6), SpanKind::kSend},
+                      {w, TaskId(1), ShardId(1), s(0), s(8), SpanKind::kTrain}}}};
+  const std::string svg = draw_timeline(timeline);
+  const auto train = rects_of(svg, "block"), receive = rects_of(svg, "receive"),
+             send = rects_of(svg, "send");
+  ASSERT_EQ(train.size(), 1u);
+  ASSERT_EQ(receive.size(), 1u);
+  ASSERT_EQ(send.size(), 1u);
+  EXPECT_NEAR(receive[0].width, train[0].width / 4, 0.11);
+  EXPECT_LT(receive[0].height, train[0].height / 4);
+  EXPECT_NEAR(receive[0].y, train[0].y, 0.11);
+  EXPECT_NEAR(send[0].y + send[0].height, train[0].y + train[0].height, 0.11);
+  EXPECT_LT(svg.find("class=\"block"), svg.find("class=\"receive")) << "drawn over it";
+  EXPECT_THAT(svg, HasSubstr("task 0, shard 1: sending 3.0 - 6.0 s"));
+}
+
 }  // namespace
 }  // namespace rubato

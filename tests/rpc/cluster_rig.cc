@@ -39,7 +39,8 @@ ClusterConfig cluster_config(const SimulationConfig& training, const Workload& w
 std::vector<ScriptedWorker> script_of(const SimulationConfig& training) {
   std::vector<ScriptedWorker> script;
   for (const SimWorker& worker : training.fleet)
-    script.push_back({worker.ns_per_step, worker.join_at, worker.leave_at, worker.return_at});
+    script.push_back(
+        {worker.ns_per_step, worker.link, worker.join_at, worker.leave_at, worker.return_at});
   return script;
 }
 
@@ -98,10 +99,11 @@ void ClusterRig::close() {
   if (driver_.joinable()) driver_.join();
 }
 
-void ClusterRig::add_worker(int64_t id, Nanos min_step_ns) {
+void ClusterRig::add_worker(int64_t id, Nanos min_step_ns, std::chrono::milliseconds push_delay) {
   results_.push_back(std::make_unique<Status>());
-  workers_.emplace_back([this, id, min_step_ns, result = results_.back().get()] {
-    const std::unique_ptr<CoordinatorLink> link = make_local_link(*reception_, WorkerId(id));
+  workers_.emplace_back([this, id, min_step_ns, push_delay, result = results_.back().get()] {
+    const std::unique_ptr<CoordinatorLink> link =
+        make_local_link(*reception_, WorkerId(id), push_delay);
     v1::DescribeRequest request;
     request.mutable_protocol()->set_first(kProtocolFirst);
     request.mutable_protocol()->set_last(kProtocolLast);
@@ -113,7 +115,7 @@ void ClusterRig::add_worker(int64_t id, Nanos min_step_ns) {
     const WorkerConfig config{.worker = WorkerId(id),
                               .run = *run,
                               .settings = training_.worker,
-                              .reset_inner = training_.reset_inner,
+                              .overlap = training_.coordinator.overlap,
                               .threads = 1,
                               .memory_bytes = 0,
                               .ns_per_step = std::max<Nanos>(min_step_ns, 1000),

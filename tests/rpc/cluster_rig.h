@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <thread>
@@ -47,7 +48,7 @@ class ClusterRig {
   void close();
 
   /// Runs a worker on a thread until the run ends.
-  void add_worker(int64_t id, Nanos min_step_ns = 0);
+  void add_worker(int64_t id, Nanos min_step_ns = 0, std::chrono::milliseconds push_delay = {});
   std::vector<Status> join_workers();
 
  private:

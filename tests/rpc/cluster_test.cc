@@ -1,6 +1,8 @@
 // The live cluster against the simulator, and against a replay of its own journal.
 #include "rubato/rpc/cluster.h"
 
+#include <map>
+
 #include "tests/rpc/cluster_rig.h"
 #include "tests/sim/fixtures.h"
 #include <gtest/gtest.h>
@@ -11,10 +13,17 @@
 namespace rubato {
 namespace {
 
+// A gate by name, or a mode of overlap: then over slow links, under the grace gate.
 SimulationConfig small_config(const std::string& gate) {
   SimulationConfig config = toy_config();
   config.coordinator.budget_steps = 1200;
   config.coordinator.schedule_steps = 1200;
+  if (gate == "upload" || gate == "full") {
+    config.coordinator.overlap = gate == "full" ? Overlap::kFull : Overlap::kUpload;
+    for (SimWorker& worker : config.fleet)
+      worker.link = {.down_bytes_per_s = 200, .up_bytes_per_s = 50, .latency = kNanosPerSecond / 4};
+    return config;
+  }
   config.gate = gate == "grace" ? Choice{"grace", {{"seconds", 0.5}}} : Choice{gate, {}};
   if (gate == "barrier") config.chain = {.links = {}, .rule = "nesterov", .options = {}};
   return config;
@@ -54,7 +63,8 @@ TEST_P(VirtualClock, MakesTheSimulatorsBits) {
   EXPECT_TRUE(replayed->ledger.balanced());
 }
 
-INSTANTIATE_TEST_SUITE_P(Gates, VirtualClock, testing::Values("free", "grace", "barrier"),
+INSTANTIATE_TEST_SUITE_P(Gates, VirtualClock,
+                         testing::Values("free", "grace", "barrier", "upload", "full"),
                          [](const auto& gate) { return std::string(gate.param); });
 
 // DESIGN.md, equality (b): the journal is the whole truth, over stops and starts.
@@ -86,6 +96,40 @@ TEST(Cluster, OnTheRealClockReplaysToTheSameBits) {
     EXPECT_EQ(replayed->state_digest, state);
     EXPECT_TRUE(replayed->ledger.balanced());
   }
+}
+
+// Workers really overlap: with the pusher in the background more than one task is in flight.
+TEST(Cluster, OverlapKeepsTwoTasksInFlightAndReplays) {
+  SimulationConfig training = small_config("full");
+  training.gate = {"free", {}};
+  const auto workload = quadratic_workload();
+  PosixFileSystem files;
+  ClusterConfig config = cluster_config(training, *workload, fresh_directory("overlap"));
+  config.keep_deltas = true;
+  ClusterRig rig(training, *workload, config, files);
+  ASSERT_TRUE(rig.open().ok());
+  rig.start();
+  for (int64_t id = 0; id < 4; ++id)
+    rig.add_worker(id, kNanosPerSecond / 1000, std::chrono::milliseconds(15));
+  const auto end = rig.wait();
+  ASSERT_TRUE(end.ok()) << end.status();
+  for (const Status& status : rig.join_workers()) EXPECT_TRUE(status.ok()) << status;
+  int64_t wishes = 0, behind = 0;
+  std::map<WorkerId, int> in_flight;
+  const auto replayed = replay(files, config, workload->layout(), ReplayFrom::kOldest,
+                               [&](const LoggedEvent& event, const Effects& effects) {
+                                 wishes += std::holds_alternative<TaskWanted>(event.event);
+                                 if (const auto* update = std::get_if<UpdateArrived>(&event.event))
+                                   --in_flight[update->worker];
+                                 for (const Effect& effect : effects) {
+                                   if (const auto* dispatch = std::get_if<Dispatch>(&effect))
+                                     behind += ++in_flight[dispatch->task.worker] == 2;
+                                 }
+                               });
+  ASSERT_TRUE(replayed.ok()) << replayed.status();
+  EXPECT_EQ(replayed->state_digest, rig.cluster().state_digest());
+  EXPECT_GT(wishes, 10);
+  EXPECT_GT(behind, 10);
 }
 
 TEST(Cluster, AStoppedCoordinatorGoesOnWhereItWas) {

@@ -1,5 +1,7 @@
 #include "tests/rpc/local_link.h"
 
+#include <thread>
+
 namespace rubato {
 namespace {
 
@@ -30,7 +32,8 @@ class LocalStream final : public ControlStream {
 
 class LocalLink final : public CoordinatorLink {
  public:
-  LocalLink(Reception& reception, WorkerId worker) : reception_(reception), worker_(worker) {}
+  LocalLink(Reception& reception, WorkerId worker, std::chrono::milliseconds push_delay)
+      : reception_(reception), worker_(worker), push_delay_(push_delay) {}
 
   StatusOr<v1::RunDescription> describe(const v1::DescribeRequest& request) override {
     return reception_.describe(request);
@@ -54,18 +57,21 @@ class LocalLink final : public CoordinatorLink {
     RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<Push> push, reception_.push(worker_, header));
     v1::Chunk chunk;
     while (!push->answer() && source(chunk)) RUBATO_RETURN_IF_ERROR(push->add(chunk));
+    std::this_thread::sleep_for(push_delay_);
     return push->finish();
   }
 
  private:
   Reception& reception_;
   WorkerId worker_;
+  std::chrono::milliseconds push_delay_;
 };
 
 }  // namespace
 
-std::unique_ptr<CoordinatorLink> make_local_link(Reception& reception, WorkerId worker) {
-  return std::make_unique<LocalLink>(reception, worker);
+std::unique_ptr<CoordinatorLink> make_local_link(Reception& reception, WorkerId worker,
+                                                 std::chrono::milliseconds push_delay) {
+  return std::make_unique<LocalLink>(reception, worker, push_delay);
 }
 
 }  // namespace rubato

@@ -2,6 +2,7 @@
 // so ThreadSanitizer sees every thread there is.
 #pragma once
 
+#include <chrono>
 #include <memory>
 
 #include "rubato/rpc/coordinator_link.h"
@@ -9,7 +10,8 @@
 
 namespace rubato {
 
-/// `reception` outlives the link and its streams.
-std::unique_ptr<CoordinatorLink> make_local_link(Reception& reception, WorkerId worker);
+/// `reception` outlives the link and its streams. Every push takes `push_delay` on its way.
+std::unique_ptr<CoordinatorLink> make_local_link(Reception& reception, WorkerId worker,
+                                                 std::chrono::milliseconds push_delay = {});
 
 }  // namespace rubato

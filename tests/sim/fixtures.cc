@@ -48,6 +48,19 @@ SimulationConfig toy_config() {
   return config;
 }
 
+SimulationConfig linked_config(Overlap overlap) {
+  constexpr int64_t kBytes = 4 * 48;  // of the quadratic's parameters
+  SimulationConfig config = toy_config();
+  config.coordinator.budget_steps = config.coordinator.schedule_steps = 1200;
+  config.coordinator.overlap = overlap;
+  config.policy = {"dylu", {}};
+  config.fleet[0].link = {
+      .down_bytes_per_s = kBytes, .up_bytes_per_s = kBytes / 4, .latency = from_seconds(0.1)};
+  config.fleet[1].link = {.up_bytes_per_s = kBytes / 16, .latency = from_seconds(0.5)};
+  config.fleet[3].link = {.down_bytes_per_s = kBytes / 8};
+  return config;
+}
+
 SimRun run_to_end(const SimulationConfig& config, const Workload& workload) {
   std::vector<float> theta(static_cast<size_t>(workload.layout().size()));
   workload.initialise(1, theta);
@@ -61,6 +74,15 @@ SimRun run_to_end(const SimulationConfig& config, const Workload& workload) {
   EXPECT_TRUE(reason.ok()) << reason.status();
   return {std::vector<float>((*sim)->theta().begin(), (*sim)->theta().end()), sink.log(),
           (*sim)->counts()};
+}
+
+std::string lines_of(const RecordLog& log) {
+  std::string lines;
+  for (const EvalRecord& record : log.evals) lines += to_line(record) + "\n";
+  for (const UpdateRecord& record : log.updates) lines += to_line(record) + "\n";
+  for (const TaskSpan& record : log.spans) lines += to_line(record) + "\n";
+  for (const EventRecord& record : log.events) lines += to_line(record) + "\n";
+  return lines;
 }
 
 double relative_distance(const std::vector<float>& a, const std::vector<float>& b) {

@@ -22,6 +22,12 @@ std::unique_ptr<QuadraticWorkload> quadratic_workload(const std::string& inner =
 /// Four toy workers, grace 0.5 s, H = 20, DN with N = k, learning rate constant 0.05.
 SimulationConfig toy_config();
 
+inline constexpr Overlap kOverlaps[] = {Overlap::kNone, Overlap::kUpload, Overlap::kFull};
+
+/// The toy workers on unequal links, one of them instant, one so slow that deltas queue; DyLU, 1200
+/// steps.
+SimulationConfig linked_config(Overlap overlap);
+
 struct SimRun {
   std::vector<float> theta;
   RecordLog log;
@@ -29,6 +35,9 @@ struct SimRun {
 };
 /// Runs to the end from the workload's initial parameters; fails the test on an error.
 SimRun run_to_end(const SimulationConfig& config, const Workload& workload);
+
+/// All records as the lines of their files; the real clock is not in them.
+std::string lines_of(const RecordLog& log);
 
 /// |a - b| / |b|.
 double relative_distance(const std::vector<float>& a, const std::vector<float>& b);

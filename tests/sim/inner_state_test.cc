@@ -21,7 +21,7 @@ SimulationConfig averaging_config(bool reset_inner) {
   config.gate = {"barrier", {}};
   config.sampler = {"own_shard", {}};
   config.chain = {.links = {}, .rule = "sgd", .options = {{"sgd", {{"lr", 1.0}}}}};
-  config.reset_inner = reset_inner;
+  config.worker.reset_inner = reset_inner;
   return config;
 }
 
@@ -38,7 +38,7 @@ std::vector<float> by_hand(const SimulationConfig& config, const Workload& workl
     std::vector<double> mean(theta.size());
     for (int64_t i = 0; i < kWorkers; ++i) {
       InnerState& state = states[static_cast<size_t>(i)];
-      if (config.reset_inner) state = workload.optimizer().make_state(size);
+      if (config.worker.reset_inner) state = workload.optimizer().make_state(size);
       std::vector<float> params = theta;
       for (int64_t step = 0; step < kLocalSteps; ++step) {
         const SequenceRef batch[] = {data.locate(ShardId(i), 0, round * kLocalSteps + step)};

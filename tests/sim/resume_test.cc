@@ -34,8 +34,7 @@ TEST(Determinism, ThreadsNeverChangeABit) {
 
 // Stops after `arrivals`, moves everything into a new simulation through a state image, goes on to
 // the end.
-std::vector<float> interrupted_run(const SimulationConfig& config, const Workload& workload,
-                                   int arrivals) {
+SimRun interrupted_run(const SimulationConfig& config, const Workload& workload, int arrivals) {
   std::vector<float> theta(static_cast<size_t>(workload.layout().size()));
   workload.initialise(1, theta);
   MemorySink sink;
@@ -63,7 +62,8 @@ std::vector<float> interrupted_run(const SimulationConfig& config, const Workloa
   EXPECT_EQ((*second)->local_steps_made(), made);  // what this session has not done
   EXPECT_TRUE(restorer.status().ok()) << restorer.status();
   EXPECT_TRUE((*second)->run({}).ok());
-  return std::vector<float>((*second)->theta().begin(), (*second)->theta().end());
+  return {std::vector<float>((*second)->theta().begin(), (*second)->theta().end()), sink.log(),
+          (*second)->counts()};
 }
 
 TEST(Resume, StepsOfTasksInFlightAreMadeThoughNotProcessed) {
@@ -93,8 +93,28 @@ TEST(Resume, AStoppedRunEndsOnTheBitsOfAnUninterruptedOne) {
     config.threads = 2;
     const std::string whole = digest_of(run_to_end(config, *workload).theta);
     for (int arrivals : {1, 2, 7, 20}) {
-      EXPECT_EQ(digest_of(interrupted_run(config, *workload, arrivals)), whole)
+      EXPECT_EQ(digest_of(interrupted_run(config, *workload, arrivals).theta), whole)
           << gate << " after " << arrivals;
+    }
+  }
+}
+
+// With two tasks of one worker in flight, transfers under way and wishes to come.
+TEST(Resume, OverlapGoesOnWhereItWas) {
+  const auto workload = quadratic_workload("adamw");
+  for (const char* gate : {"grace", "free"}) {
+    for (const Overlap overlap : kOverlaps) {
+      SimulationConfig config = linked_config(overlap);
+      config.gate = {gate, {}};
+      config.threads = 2;
+      config.fleet[0].leave_at = from_seconds(100);
+      config.fleet[0].return_at = from_seconds(130);
+      const SimRun whole = run_to_end(config, *workload);
+      for (int arrivals = 1; arrivals < 24; arrivals += 2) {
+        const SimRun run = interrupted_run(config, *workload, arrivals);
+        EXPECT_EQ(digest_of(run.theta), digest_of(whole.theta)) << gate << " after " << arrivals;
+        EXPECT_EQ(lines_of(run.log), lines_of(whole.log)) << gate << " after " << arrivals;
+      }
     }
   }
 }
@@ -102,8 +122,12 @@ TEST(Resume, AStoppedRunEndsOnTheBitsOfAnUninterruptedOne) {
 // A Save effect comes among others of one step: what the hook saves must be a state to go on from.
 TEST(Resume, EverySaveOfARunIsAStateToGoOnFrom) {
   const auto workload = quadratic_workload("adamw");
-  for (const char* gate : {"grace", "free", "barrier"}) {
-    SimulationConfig config = short_config();
+  for (const auto& [gate, overlap] : {std::pair{"grace", Overlap::kNone},
+                                      {"free", Overlap::kNone},
+                                      {"barrier", Overlap::kNone},
+                                      {"grace", Overlap::kUpload},
+                                      {"free", Overlap::kFull}}) {
+    SimulationConfig config = overlap == Overlap::kNone ? short_config() : linked_config(overlap);
     config.gate = {gate, {}};
     config.threads = 2;
     config.coordinator.save_every_steps = 300;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
+#include <utility>
 
 #include "rubato/base/digest.h"
 #include "rubato/lm/arena.h"
@@ -121,6 +123,35 @@ StatusOr<std::vector<double>> fleet_times(const Recipe& recipe, const std::strin
       key, cat("got ", times.size(), " times for ", workers, " workers, want one a worker or []"));
 }
 
+// A list of the fleet that may have one number for all, or none: then `otherwise` for all.
+StatusOr<std::vector<double>> link_values(const Recipe& recipe, const std::string& key,
+                                          double otherwise) {
+  const std::vector<double>& values = recipe.reals(key);
+  const size_t workers = recipe.reals("fleet.seconds_per_step").size();
+  if (values.size() == workers) return values;
+  if (values.size() <= 1)
+    return std::vector<double>(workers, values.empty() ? otherwise : values[0]);
+  return recipe.error(key, cat("got ", values.size(), " numbers for ", workers,
+                               " workers, want one a worker, one for all or []"));
+}
+
+Status build_links(const Recipe& recipe, std::vector<SimWorker>& fleet) {
+  constexpr double kInstant = std::numeric_limits<double>::infinity();
+  RUBATO_ASSIGN_OR_RETURN(const auto down, link_values(recipe, "fleet.down_bytes_per_s", kInstant));
+  RUBATO_ASSIGN_OR_RETURN(const auto up, link_values(recipe, "fleet.up_bytes_per_s", kInstant));
+  RUBATO_ASSIGN_OR_RETURN(const auto latency, link_values(recipe, "fleet.latency_s", 0));
+  // Beyond this a double has no whole bytes, and no link such a rate.
+  constexpr double kFastest = 1e15;
+  const auto rate = [](double bytes_per_s) -> std::optional<int64_t> {
+    if (bytes_per_s > kFastest) return std::nullopt;
+    return std::llround(bytes_per_s);
+  };
+  for (size_t i = 0; i < fleet.size(); ++i) {
+    fleet[i].link = {rate(down[i]), rate(up[i]), from_seconds(latency[i])};
+  }
+  return absl::OkStatus();
+}
+
 StatusOr<std::vector<SimWorker>> build_fleet(const Recipe& recipe) {
   const std::vector<double>& speeds = recipe.reals("fleet.seconds_per_step");
   if (speeds.empty()) {
@@ -145,6 +176,7 @@ StatusOr<std::vector<SimWorker>> build_fleet(const Recipe& recipe) {
                                                 ", want later than it leaves"));
     }
   }
+  RUBATO_RETURN_IF_ERROR(build_links(recipe, fleet));
   return fleet;
 }
 
@@ -157,6 +189,13 @@ Status check_nobody_leaves(const Recipe& recipe) {
                         "every step together, so leave k-batch out, or the list");
   }
   return absl::OkStatus();
+}
+
+Overlap build_overlap(const Recipe& recipe) {
+  const std::string& overlap = recipe.text("train.overlap");
+  return overlap == "upload" ? Overlap::kUpload
+         : overlap == "full" ? Overlap::kFull
+                             : Overlap::kNone;
 }
 
 DoorConfig build_door(const Recipe& recipe) {
@@ -275,18 +314,20 @@ StatusOr<SimulationConfig> training_config(const Recipe& recipe, int threads) {
     if (coordinator.save_every_steps) {
       coordinator.save_every_steps = std::max<int64_t>(*coordinator.save_every_steps / workers, 1);
     }
-    for (const SimWorker& worker : config.fleet) config.stands_for.push_back(worker.ns_per_step);
-    config.fleet = {{.ns_per_step = std::ranges::max(config.stands_for)}};
+    config.stands_for = std::exchange(config.fleet, {});
+    const SimWorker& slowest = std::ranges::max(config.stands_for, {}, &SimWorker::ns_per_step);
+    config.fleet = {{.ns_per_step = slowest.ns_per_step}};
     return config;
   }
   config.chain = chain_spec(recipe);
   config.gate = choice(recipe, "gate");
   config.policy = choice(recipe, "policy");
   config.sampler = choice(recipe, "sampler");
-  config.reset_inner = recipe.text("train.inner_state") == "reset";
+  config.worker.reset_inner = recipe.text("train.inner_state") == "reset";
   config.worker.first_step_at_max = recipe.text("lr.first_step") == "max";
   config.worker.inner_rewarm_steps = recipe.integer("train.inner_rewarm_steps");
   coordinator.door = build_door(recipe);
+  coordinator.overlap = build_overlap(recipe);
   return config;
 }
 

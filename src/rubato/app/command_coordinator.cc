@@ -92,7 +92,7 @@ class CoordinatorProcess {
       config.script.emplace();
       for (const SimWorker& worker : setup_.training.fleet) {
         config.script->push_back(
-            {worker.ns_per_step, worker.join_at, worker.leave_at, worker.return_at});
+            {worker.ns_per_step, worker.link, worker.join_at, worker.leave_at, worker.return_at});
       }
     }
     setup_.reception.up_codec.name = flags_.up_codec;

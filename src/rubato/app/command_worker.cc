@@ -25,7 +25,7 @@ struct WorkerFlags {
   double memory_gib = 0;
   double min_step_s = 0;
   double patience_s = 3600;
-  bool insecure = false;
+  bool insecure = false, enrol_only = false;
 };
 
 constexpr int64_t kProbeTimeoutMs = 10'000;
@@ -44,6 +44,7 @@ class WorkerProcess {
     RUBATO_RETURN_IF_ERROR(files_.make_directories(directory_));
     RUBATO_ASSIGN_OR_RETURN(lock_, files_.lock_directory(directory_));
     RUBATO_RETURN_IF_ERROR(become_known());
+    if (flags_.enrol_only) return kExitOk;
     const std::unique_ptr<CoordinatorLink> link = make_grpc_link(link_config_);
     RUBATO_ASSIGN_OR_RETURN(const v1::RunDescription run, describe(*link));
     RUBATO_RETURN_IF_ERROR(prepare(*link, run));
@@ -146,12 +147,13 @@ class WorkerProcess {
     WorkerConfig config{.worker = worker_,
                         .run = run,
                         .settings = training.worker,
-                        .reset_inner = training.reset_inner,
+                        .overlap = training.coordinator.overlap,
                         .threads = threads_,
                         .memory_bytes = memory_bytes_,
                         .ns_per_step = 0,
                         .min_step_ns = from_seconds(flags_.min_step_s),
-                        .state_directory = directory_};
+                        // On the virtual clock a worker that comes back has nothing, as simulated.
+                        .state_directory = run.virtual_clock() ? "" : directory_};
     config.run.set_build(build_id());
     if (!run.virtual_clock()) {
       RUBATO_ASSIGN_OR_RETURN(
@@ -217,6 +219,8 @@ void add_worker(CLI::App& app, CommandBody& chosen) {
       ->add_option("--patience-s", flags->patience_s,
                    "without an answer from the coordinator, before it gives up")
       ->check(number_in(1, 1e8));
+  command->add_flag("--enrol-only", flags->enrol_only,
+                    "use the string up for an identity in --dir, and work later");
   command->add_flag("--insecure", flags->insecure, "plain text instead of TLS");
   command->footer(
       "Example:\n  rubato worker rubato1/my.machine:7461/..\n"

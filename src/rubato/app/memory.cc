@@ -41,7 +41,10 @@ int64_t engine_bytes(const SimulationConfig& config, const Workload& workload) {
 StatusOr<int64_t> phase_bytes(const SimulationConfig& config, const Workload& workload) {
   RUBATO_ASSIGN_OR_RETURN(const int64_t chain, chain_planes(config));
   const auto workers = static_cast<int64_t>(config.fleet.size());
-  const int64_t per_worker = 2 + workload.optimizer().num_planes();
+  // Parameters and their base, of each task in flight.
+  const auto tasks =
+      static_cast<int64_t>(config.coordinator.overlap == Overlap::kNone ? 1 : kMostTasksInFlight);
+  const int64_t per_worker = 2 * tasks + workload.optimizer().num_planes();
   // Theta and its published copy.
   return (2 + chain + workers * per_worker) * workload.layout().size() *
              static_cast<int64_t>(sizeof(float)) +

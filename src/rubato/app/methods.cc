@@ -32,6 +32,7 @@ Overrides async(std::vector<std::string> links, std::string rule, std::string po
 
 Overrides sync(std::string rule) {
   return {{"train.mode", std::string("local-sgd")},
+          {"train.overlap", std::string("none")},  // a round has nothing to overlap with
           {"gate.kind", std::string("barrier")},
           {"policy.kind", std::string("fixed")},
           {"outer.links", std::vector<std::string>{}},

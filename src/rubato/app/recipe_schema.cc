@@ -113,7 +113,10 @@ RecipeSection train_section() {
        integer_option("inner_rewarm_steps", 0, 0, kMany, "local steps",
                       "ramp of the rate for a worker that joins late or lost its inner state"),
        choice_option("inner_state", "keep", {"keep", "reset"},
-                     "of the inner optimizer from one task of a worker to the next")},
+                     "of the inner optimizer from one task of a worker to the next"),
+       choice_option("overlap", "none", {"none", "upload", "full"},
+                     "when a worker asks for its next task: when its delta is there, when its "
+                     "local steps are done, or earlier by the time that receiving takes")},
       "",
       "",
       {"sequence_length", "lanes", "recompute"}};
@@ -155,7 +158,14 @@ RecipeSection fleet_section() {
                         "virtual time at which each worker is lost, inf for never; []: all stay"),
            reals_option("return_s", {}, 0, kNever, "s",
                         "virtual time at which each lost worker is back with an empty inner state, "
-                        "inf for never; []: nobody")},
+                        "inf for never; []: nobody"),
+           reals_option("down_bytes_per_s", {}, 1, kNever, "bytes/s",
+                        "parameters to the workers: one number for all or one a worker; inf, or "
+                        "[]: no time"),
+           reals_option("up_bytes_per_s", {}, 1, kNever, "bytes/s",
+                        "pseudo-gradients from the workers, likewise"),
+           reals_option("latency_s", {}, 0, 1e6, "s",
+                        "one way, of everything that travels, likewise; []: none")},
           "",
           ""};
 }

@@ -21,6 +21,7 @@
 #include "rubato/coordinator/door.h"
 #include "rubato/coordinator/events.h"
 #include "rubato/coordinator/ledger.h"
+#include "rubato/coordinator/overlap.h"
 #include "rubato/schedule/gate.h"
 #include "rubato/schedule/sampler.h"
 #include "rubato/schedule/step_policy.h"
@@ -39,7 +40,8 @@ struct CoordinatorConfig {
   std::optional<int64_t> max_staleness;     // from the outer chain: staler deltas are discarded
   int64_t arrivals_per_step = 1;            // from the outer chain: deltas that make one outer step
   std::optional<int64_t> save_every_steps;  // [local steps] between Save effects
-  Nanos slack = 0;  // how late an expected arrival may be under a grace gate
+  Nanos slack = 0;                          // how late an expected worker may be under a grace gate
+  Overlap overlap = Overlap::kNone;         // unless none, a worker may have two tasks in flight
   DoorConfig door;
 };
 
@@ -95,25 +97,34 @@ class Coordinator {
   void walk_state(StateWalk& walk);
 
  private:
+  // What a worker's speed is worth to the others, whose tasks are measured by the fastest.
+  enum class SpeedTrust : uint8_t {
+    kClaimed,   // nothing has come yet: a claim counts until the clock contradicts it
+    kMeasured,  // its last delta passed the door
+    kDoubted    // its last delta did not
+  };
   struct Worker {
     bool connected = false;
-    bool waiting = false;                   // connected without a task
-    std::optional<TaskId> task;             // in flight
-    std::vector<Nanos> recent_ns_per_step;  // the last few measurements, oldest first
-    Nanos overhead = 0;                     // moving average of arrival - dispatch - training
-    int64_t rewarm_done = -1;               // steps made in the ramp; -1: none to make
+    bool wants = false;                     // a task, or one more; see waits()
+    std::vector<TaskId> tasks;              // in flight, in the order of dispatch
+    std::vector<Nanos> recent_ns_per_step;  // declared, then the last few measured, oldest first
+    SpeedTrust trust = SpeedTrust::kClaimed;
+    Nanos pace = 0;            // [ns/step] of its last delta, by our own clock
+    Nanos overhead = 0;        // moving average of ready - dispatch - training
+    Nanos travel = 0;          // moving average of arrival - ready
+    int64_t rewarm_done = -1;  // steps made in the ramp; -1: none to make
     template <class A>
     void archive(A& a) {
-      a(connected, waiting, task, recent_ns_per_step, overhead, rewarm_done);
+      a(connected, wants, tasks, recent_ns_per_step, trust, pace, overhead, travel, rewarm_done);
     }
   };
   struct InFlight {
     Task task;
-    bool lost =
-        false;  // its worker went away: the data is back in line, but a late delta is still welcome
+    bool lost = false;  // its worker went away: the data is back in line, a late delta is welcome
+    std::optional<Nanos> asked = {};  // when its worker wanted one more behind it
     template <class A>
     void archive(A& a) {
-      a(task, lost);
+      a(task, lost, asked);
     }
   };
   struct Arrived {  // a member of a barrier's group, waiting for the rest
@@ -144,16 +155,21 @@ class Coordinator {
   void on(const Start& event, Effects& effects);
   void on(const UpdateArrived& event, Effects& effects);
   void on(const TimerFired& event, Effects& effects);
+  void on(const TaskWanted& event, Effects& effects);
 
   // Arrival, in order: is it acceptable, what of its data is used, what is applied.
   std::optional<RejectReason> refuse(const UpdateArrived& event) const;
   void accept(const UpdateArrived& event, InFlight flight, Effects& effects);
   void fold_in(const UpdateArrived& event, const Task& task, double scale, Effects& effects);
   void apply_group(Effects& effects);
-  void measure(const UpdateArrived& event, const Task& task);
+  void measure(const UpdateArrived& event, const InFlight& flight);
   void release_worker(WorkerId worker, TaskId task);
 
   void give_back(const Task& task, const std::vector<DataRange>& ranges, int64_t steps, TaskId by);
+  bool waits(const Worker& worker) const;
+  bool anyone_waits() const;
+  int64_t steps_out(const Worker& worker) const;
+  std::vector<Nanos> expected_to_wait() const;
   void open_window_or_wait(Effects& effects, bool timer_fired);
   void close_window(Effects& effects);
   void dispatch_waiting(Effects& effects);
@@ -162,7 +178,7 @@ class Coordinator {
   void finish_if_spent(Effects& effects);
   bool averages() const { return gate_->group_mode() != GroupMode::kEach; }
   bool anyone_out() const;
-  std::optional<Nanos> speed_of(const Worker& worker) const;
+  std::optional<Nanos> reference_of(const Worker& worker) const;
 
   template <class A>
   void archive(A& a) {

@@ -39,6 +39,8 @@ std::string words(const Dispatch& dispatch) {
   }
   out += cat(", t ", task.lr_first, "/", task.lr_total);
   if (task.rewarm_first >= 0) out += cat(", ramp from ", task.rewarm_first);
+  if (task.expected_ready != task.expected_arrival)
+    out += cat(", ready ", time_text(task.expected_ready));
   return out + ", expected " + time_text(task.expected_arrival);
 }
 
@@ -62,6 +64,10 @@ std::string words(const UpdateArrived& update) {
   return cat("delta of task ", update.task, " from worker ", update.worker, ": ", update.steps_done,
              " steps, ", update.tokens, " tokens in ", time_text(update.train_ns), ", norm ",
              update.norm, update.finite ? "" : ", not finite");
+}
+
+std::string words(const TaskWanted& wanted) {
+  return cat("worker ", wanted.worker, " wants a task behind task ", wanted.behind);
 }
 
 std::string words(const TimerFired& timer) { return cat("timer ", timer.timer, " fired"); }

@@ -64,7 +64,20 @@ struct TimerFired {
   }
 };
 
-using Event = std::variant<WorkerJoined, WorkerLost, Start, UpdateArrived, TimerFired>;
+/// A worker is ready for one more task although the delta of `behind`, the last it was given, is
+/// still to come: where communication overlaps with training. From now on it waits as any other
+/// does; with two deltas to come it waits once the older one is there. Said twice, or about any
+/// other task, it changes nothing, so it may be late, lost or repeated.
+struct TaskWanted {
+  WorkerId worker;
+  TaskId behind;
+  template <class A>
+  void archive(A& a) {
+    a(worker, behind);
+  }
+};
+
+using Event = std::variant<WorkerJoined, WorkerLost, Start, UpdateArrived, TimerFired, TaskWanted>;
 
 // ---- effects
 

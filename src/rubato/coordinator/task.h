@@ -35,12 +35,13 @@ struct Task {
   int64_t rewarm_first =
       -1;  // steps already made in the ramp after a late join or a lost state; -1: no ramp
   Nanos dispatched = 0;
-  Nanos expected_arrival = 0;
+  Nanos expected_ready = 0;    // when its worker should want the next one
+  Nanos expected_arrival = 0;  // of its delta; later than that only where communication overlaps
 
   template <class A>
   void archive(A& a) {
     a(id, worker, base, shard, ranges, steps, lr_first, lr_total, rewarm_first, dispatched,
-      expected_arrival);
+      expected_ready, expected_arrival);
   }
 };
 

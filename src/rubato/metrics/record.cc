@@ -17,7 +17,7 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr std::array<std::string_view, 2> kPhaseWords = {"pretrain", "train"};
-constexpr std::array<std::string_view, 3> kSpanWords = {"train", "wait", "lost"};
+constexpr std::array<std::string_view, 5> kSpanWords = {"train", "wait", "lost", "receive", "send"};
 
 template <class Visitor, class Record>
 void walk_eval(Visitor& v, Record& r) {
@@ -49,6 +49,8 @@ void walk_update(Visitor& v, Record& r) {
   v.small("staleness", r.staleness);
   v.field("version", r.version);
   v.field("delta_norm", r.delta_norm);
+  v.later_field("bytes_down", r.bytes_down);
+  v.later_field("bytes_up", r.bytes_up);
   v.field("verdict", r.verdict);
 }
 
@@ -85,6 +87,8 @@ void walk_summary(Visitor& v, Record& r) {
   v.field("arrivals", r.arrivals);
   v.field("discarded", r.discarded);
   v.field("rejected", r.rejected);
+  v.later_field("bytes_down", r.bytes_down);
+  v.later_field("bytes_up", r.bytes_up);
   v.field("val_loss_nats", r.val_loss_nats);
   v.derived("val_perplexity", r.val_perplexity());
   v.field("val_bits_per_byte", r.val_bits_per_byte);

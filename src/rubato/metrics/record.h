@@ -53,16 +53,21 @@ struct UpdateRecord {
   int64_t staleness = 0;       // [versions]
   Version version;             // after the update
   double delta_norm = 0;       // l2 norm of the pseudo-gradient as it arrived
+  int64_t bytes_down = 0;      // [bytes] of the parameters that were sent to the worker
+  int64_t bytes_up = 0;        // [bytes] of what the worker sent back
   std::string verdict;         // applied | held | discarded | rejected:REASON
 
   /// The verdict's first word is `word`: has_verdict("rejected") is true for rejected:late.
   bool has_verdict(std::string_view word) const;
 };
 
+/// Training and waiting never meet; what travels lies beside either.
 enum class SpanKind {
-  kTrain,  // from dispatch to arrival
-  kWait,   // from arrival to the next dispatch; carries the task that was over
-  kLost,   // from dispatch to the moment the coordinator gave the task up
+  kTrain,    // from the first local step to the last
+  kWait,     // nothing to train, whatever travels; carries the task that was over
+  kLost,     // from dispatch to the moment the coordinator gave the task up
+  kReceive,  // parameters come
+  kSend,     // a pseudo-gradient goes
 };
 
 /// What a worker did during [begin_ns, end_ns) of virtual time.
@@ -112,6 +117,8 @@ struct RunSummary {
   int64_t arrivals = 0;
   int64_t discarded = 0;
   int64_t rejected = 0;
+  int64_t bytes_down = 0;    // [bytes] to all workers, of tasks that arrived
+  int64_t bytes_up = 0;      // [bytes] from all workers
   double val_loss_nats = 0;  // of the last evaluation; NaN after a failure or without one
   double val_bits_per_byte = 0;
   double val_accuracy = 0;

@@ -167,6 +167,14 @@ std::string loss_words(const std::vector<ReportRun>& runs) {
   return words;
 }
 
+bool anything_travels(const std::vector<ReportRun>& runs) {
+  return std::ranges::any_of(runs, [](const ReportRun& run) {
+    return std::ranges::any_of(run.data->log.spans, [](const TaskSpan& span) {
+      return span.kind == SpanKind::kReceive || span.kind == SpanKind::kSend;
+    });
+  });
+}
+
 std::string timeline_section(const std::vector<ReportRun>& runs) {
   static constexpr std::string_view kLegend =
       "<div class=\"legend\"><span><svg viewBox=\"0 0 26 14\" aria-hidden=\"true\">"
@@ -175,12 +183,19 @@ std::string timeline_section(const std::vector<ReportRun>& runs) {
       "<span><svg viewBox=\"0 0 26 14\" aria-hidden=\"true\"><rect width=\"26\" height=\"14\" "
       "class=\"wait\"/></svg>waiting</span>"
       "<span><svg viewBox=\"0 0 26 14\" aria-hidden=\"true\"><rect x=\"1\" y=\"1\" width=\"24\" "
-      "height=\"12\" class=\"lost\"/></svg>lost</span></div>\n";
+      "height=\"12\" class=\"lost\"/></svg>lost</span>";
+  static constexpr std::string_view kTravelLegend =
+      "<span><svg viewBox=\"0 0 26 14\" aria-hidden=\"true\"><rect width=\"26\" height=\"3\" "
+      "class=\"receive\"/></svg>receiving</span>"
+      "<span><svg viewBox=\"0 0 26 14\" aria-hidden=\"true\"><rect y=\"11\" width=\"26\" "
+      "height=\"3\" class=\"send\"/></svg>sending</span>";
   const std::string drawings = timelines(runs);
   return section("Who trains, who waits",
                  "The first rounds of every run on the same stretch of virtual time; on the right "
                  "the share of the whole run that was spent waiting.",
-                 drawings.empty() ? "" : cat(kLegend, scrolling(drawings)));
+                 drawings.empty() ? ""
+                                  : cat(kLegend, anything_travels(runs) ? kTravelLegend : "",
+                                        "</div>\n", scrolling(drawings)));
 }
 
 std::string worker_legend(const std::vector<ReportRun>& runs) {

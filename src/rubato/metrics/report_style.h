@@ -76,6 +76,7 @@ line.guide { stroke: var(--soft); stroke-width: 1.3; stroke-dasharray: 5 4; }
 .thin { stroke: none; }
 .lane { fill: var(--lane); }
 .wait { fill: url(#hatch); }
+.receive, .send { fill: var(--text); }
 .lost { fill: none; stroke: var(--text); stroke-width: 1.2; stroke-dasharray: 3 3; }
 .part { stroke: var(--ground); stroke-width: 1.5; }
 svg .inside { font-size: 12px; font-weight: 600; }

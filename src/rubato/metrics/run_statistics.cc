@@ -32,6 +32,8 @@ RunStatistics::Worker& RunStatistics::worker(WorkerId id) {
 
 void RunStatistics::add(const UpdateRecord& record) {
   ++arrivals_;
+  bytes_down_ = sum(bytes_down_, record.bytes_down);
+  bytes_up_ = sum(bytes_up_, record.bytes_up);
   if (record.has_verdict("rejected")) {
     ++rejected_;
     return;
@@ -103,6 +105,8 @@ void RunStatistics::fill(RunSummary& summary) const {
   summary.arrivals = arrivals_;
   summary.discarded = discarded_;
   summary.rejected = rejected_;
+  summary.bytes_down = bytes_down_;
+  summary.bytes_up = bytes_up_;
   summary.staleness_mean = staleness_mean();
   summary.staleness_max = staleness_max();
   summary.utilisation = utilisation();

@@ -16,12 +16,15 @@ namespace rubato {
 class RunStatistics {
  public:
   void add(const UpdateRecord& record);
-  /// A lost task's time counts as neither training nor waiting.
+  /// A lost task's time counts as neither training nor waiting, and travel lies beside both.
   void add(const TaskSpan& span);
 
   int64_t arrivals() const { return arrivals_; }
   int64_t discarded() const { return discarded_; }
   int64_t rejected() const { return rejected_; }
+  /// [bytes] of all arrivals.
+  int64_t bytes_down() const { return bytes_down_; }
+  int64_t bytes_up() const { return bytes_up_; }
   /// [versions] over arrivals that were not rejected; 0 without any.
   double staleness_mean() const;
   int64_t staleness_max() const;
@@ -49,7 +52,7 @@ class RunStatistics {
   };
   Worker& worker(WorkerId id);
 
-  int64_t arrivals_ = 0, discarded_ = 0, rejected_ = 0;
+  int64_t arrivals_ = 0, discarded_ = 0, rejected_ = 0, bytes_down_ = 0, bytes_up_ = 0;
   std::vector<int64_t> staleness_counts_;
   std::vector<Worker> workers_;
   std::vector<Loss> losses_;

@@ -10,6 +10,7 @@ namespace rubato {
 namespace {
 
 constexpr double kWidth = 1060, kLeft = 84, kRight = 84, kTop = 26, kLane = 24, kBlock = 19;
+constexpr double kTravel = 3;  // height of what travels, drawn over the lane
 // Narrower than this a border would hide the block.
 constexpr double kBorderFrom = 4;
 
@@ -22,20 +23,39 @@ struct TimeAxis {
 };
 
 const char* activity(SpanKind kind) {
-  return kind == SpanKind::kTrain ? "training" : kind == SpanKind::kWait ? "waiting" : "lost";
+  switch (kind) {
+    case SpanKind::kTrain:
+      return "training";
+    case SpanKind::kWait:
+      return "waiting";
+    case SpanKind::kReceive:
+      return "receiving";
+    case SpanKind::kSend:
+      return "sending";
+    case SpanKind::kLost:
+      break;
+  }
+  return "lost";
 }
+
+bool travels(SpanKind kind) { return kind == SpanKind::kReceive || kind == SpanKind::kSend; }
 
 void draw_span(Svg& svg, const TimeAxis& x, const TaskSpan& span, double top, int colour) {
   if (span.end_ns <= x.begin || span.begin_ns >= x.end || span.end_ns <= span.begin_ns) return;
   const double left = x(span.begin_ns), width = x(span.end_ns) - left;
+  double height = kBlock;
   std::string css_class;
   if (span.kind == SpanKind::kTrain) {
     css_class = cat("block c", colour, width < kBorderFrom ? " thin" : "");
+  } else if (travels(span.kind)) {
+    css_class = span.kind == SpanKind::kSend ? "send" : "receive";
+    if (span.kind == SpanKind::kSend) top += kBlock - kTravel;
+    height = kTravel;
   } else {
     css_class = span.kind == SpanKind::kWait ? "wait" : "lost";
   }
   svg.rect(
-      left, top, width, kBlock, css_class,
+      left, top, width, height, css_class,
       cat("task ", span.task, ", shard ", span.shard, ": ", activity(span.kind), " ",
           fixed(to_seconds(span.begin_ns), 1), " - ", fixed(to_seconds(span.end_ns), 1), " s"));
 }
@@ -53,7 +73,11 @@ std::string draw_timeline(const Timeline& timeline) {
   for (const TimelineLane& lane : timeline.lanes) {
     svg.text(kLeft - 8, top + kBlock / 2 + 5, lane.label, TextAnchor::kEnd, "tick");
     svg.rect(kLeft, top, kWidth - kLeft - kRight, kBlock, "lane");
-    for (const TaskSpan& span : lane.spans) draw_span(svg, x, span, top, timeline.colour);
+    for (const bool over : {false, true}) {
+      for (const TaskSpan& span : lane.spans) {
+        if (travels(span.kind) == over) draw_span(svg, x, span, top, timeline.colour);
+      }
+    }
     svg.text(kWidth - 2, top + kBlock / 2 + 5, lane.note, TextAnchor::kEnd, "tick strong");
     top += kLane;
   }

@@ -1,4 +1,5 @@
-// A timeline of tasks: one lane per worker, blocks where it trained, hatching where it waited.
+// A timeline of tasks: one lane per worker, blocks where it trained, hatching where it waited, and
+// thin lines along the lane's edges where parameters came (above) and deltas went (below).
 #pragma once
 
 #include <string>

@@ -205,10 +205,35 @@ std::optional<v1::Task> Attendance::next_task() {
   std::unique_lock lock(mutex_);
   while (queue_.empty() && !ended_ && !stop_asked(environment_)) changed_.wait_for(lock, kGlance);
   if (ended_ || stop_asked(environment_)) return std::nullopt;
+  return take_first();
+}
+
+std::optional<v1::Task> Attendance::take_task() {
+  const std::lock_guard lock(mutex_);
+  if (queue_.empty() || ended_) return std::nullopt;
+  return take_first();
+}
+
+std::optional<v1::Task> Attendance::take_first() {
   v1::Task task = std::move(queue_.front());
   queue_.pop_front();
   held_[task.id()] = Hold::kTaken;
   return task;
+}
+
+void Attendance::send(const v1::FromWorker& message) {
+  std::shared_ptr<ControlStream> stream;
+  {
+    const std::lock_guard lock(mutex_);
+    stream = stream_;
+  }
+  if (stream) stream->send(message);
+}
+
+void Attendance::want(int64_t behind) {
+  v1::FromWorker message;
+  message.mutable_want()->set_behind(behind);
+  send(message);
 }
 
 bool Attendance::is_wanted(int64_t task) const {
@@ -228,14 +253,9 @@ void Attendance::report(int64_t task, int64_t steps_done) {
 }
 
 void Attendance::leave(const std::string& reason) {
-  std::shared_ptr<ControlStream> stream;
-  {
-    const std::lock_guard lock(mutex_);
-    stream = stream_;
-  }
   v1::FromWorker message;
   message.mutable_leave()->set_reason(reason);
-  if (stream) stream->send(message);
+  send(message);
   finish_with(absl::OkStatus());
 }
 

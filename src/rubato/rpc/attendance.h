@@ -55,6 +55,10 @@ class Attendance {
   /// The next task, when there is one. Nullopt when there will be none, or a stop was asked for:
   /// end() says why.
   std::optional<v1::Task> next_task();
+  /// The same without waiting.
+  std::optional<v1::Task> take_task();
+  /// One more task behind that one, please; dropped between two sessions.
+  void want(int64_t behind);
   /// False when the coordinator gave the task to somebody else or wants no more.
   bool is_wanted(int64_t task) const;
   /// The task's delta was answered, or the task was given up.
@@ -80,6 +84,8 @@ class Attendance {
   void release(const v1::Release& message);
   void beat();
   void enqueue(const v1::Task& task);
+  std::optional<v1::Task> take_first();
+  void send(const v1::FromWorker& message);
   void finish_with(Status status);
 
   CoordinatorLink& link_;

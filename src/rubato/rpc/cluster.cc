@@ -87,8 +87,8 @@ Status Cluster::recover(const std::function<StatusOr<std::vector<float>>()>& ini
   clock_base_ = state_->now();
   clock_began_ = services_.clock();
   if (config_.script) {
-    timeline_ =
-        std::make_unique<VirtualTimeline>(state_->coordinator(), *config_.script, state_->now());
+    timeline_ = std::make_unique<VirtualTimeline>(state_->coordinator(), *config_.script,
+                                                  num_params_, state_->now());
   } else {
     timeline_ = std::make_unique<RealTimeline>(state_->coordinator(), config_.start_workers);
     // Whoever was there before has a lease's time to come back.
@@ -185,6 +185,8 @@ std::vector<TimedEvent> Cluster::wait_for_events() {
     }
   }
   std::vector<TimedEvent> events = timeline_->take(clock());
+  const UpdateVerdict too_late{UpdateVerdict::Kind::kRejected, RejectReason::kSuperseded};
+  for (Incoming& incoming : timeline_->take_hopeless()) answer(incoming, too_late);
   timeline_is_busy_ = !events.empty();
   return events;
 }
@@ -213,6 +215,9 @@ Status Cluster::take(TimedEvent& event) {
   timeline_->follow(event.now, *effects);
   if (const auto* update = std::get_if<UpdateArrived>(&record.event))
     answer(event.incoming, verdict_of(update->task, *effects));
+  // The script lets a worker go that does not know it.
+  if (const auto* lost = std::get_if<WorkerLost>(&record.event); lost && config_.script)
+    roster_.release(lost->worker, v1::Release::WHY_EVICTED, "the recipe's fleet has it leave");
   send_out(*effects);
   write_records(record, *effects);
   evaluate_if_due(false);
@@ -322,6 +327,18 @@ Cluster::Seat Cluster::attend(WorkerId worker, const WorkerHello& hello) {
   }
   seat.box = roster_.attach(worker, clock());
   return seat;
+}
+
+void Cluster::want(WorkerId worker, TaskId behind) {
+  // On the virtual clock the script knows when a wish comes.
+  if (config_.script || config_.machine.coordinator.overlap == Overlap::kNone) return;
+  {
+    // A wish that changes nothing is not written down.
+    const std::lock_guard lock(state_mutex_);
+    const Task* task = state_->coordinator().find_task(behind);
+    if (task == nullptr || task->worker != worker) return;
+  }
+  post({.event = TaskWanted{worker, behind}, .notes = {}, .outcome = nullptr});
 }
 
 void Cluster::leave(WorkerId worker) {

@@ -100,6 +100,8 @@ class Cluster {
   Seat attend(WorkerId worker, const WorkerHello& hello);
   void heard_from(WorkerId worker) { roster_.heard_from(worker, clock()); }
   void leave(WorkerId worker);
+  /// One more task behind that one, where communication overlaps with training.
+  void want(WorkerId worker, TaskId behind);
   void detach(WorkerId worker, const Mailbox* box) { roster_.detach(worker, box); }
 
   /// The answer to a delta that needs no upload, or nullopt: send it.

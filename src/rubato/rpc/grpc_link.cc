@@ -15,22 +15,18 @@ namespace {
 
 // An answer that needs no work comes within this; bulk has no limit but its own progress.
 constexpr int64_t kAnswerSeconds = 30;
-// A coordinator that is there is reached within this, or else at the next try.
-constexpr int64_t kConnectSeconds = 1;
+constexpr int64_t kConnectSeconds = 10;
 constexpr int kKeepaliveMs = 20'000;
 
-gpr_timespec after_seconds(int64_t seconds) {
+gpr_timespec answer_deadline(int64_t seconds = kAnswerSeconds) {
   return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_seconds(seconds, GPR_TIMESPAN));
 }
-
-gpr_timespec answer_deadline() { return after_seconds(kAnswerSeconds); }
 
 std::shared_ptr<grpc::Channel> make_channel(const LinkConfig& config) {
   grpc::ChannelArguments arguments;
   // Channels of equal arguments would share a connection otherwise.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 200);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
@@ -45,16 +41,18 @@ std::shared_ptr<grpc::Channel> make_channel(const LinkConfig& config) {
   return grpc::CreateCustomChannel(config.address, grpc::SslCredentials(options), arguments);
 }
 
-// Once a connection was refused, calls fail at once and nobody looks at the next connection that
-// comes about: gRPC does so by itself every five seconds only. Whoever waits here looks.
-void await_connection(grpc::Channel& channel) {
-  channel.WaitForConnected(after_seconds(kConnectSeconds));
-}
-
 void identify(const LinkConfig& config, grpc::ClientContext& context) {
   if (config.token.empty()) return;
   context.AddMetadata("rubato-worker", cat(config.worker));
   context.AddMetadata("rubato-token", config.token);
+}
+
+// A connection makes progress only while somebody waits for it: calls that fail at once and come
+// again later would never see it ready after a cut.
+Status wait_until_connected(grpc::Channel& channel, const LinkConfig& config) {
+  if (channel.WaitForConnected(answer_deadline(kConnectSeconds))) return absl::OkStatus();
+  return absl::UnavailableError(cat("[link] ", config.address, ": got no connection within ",
+                                    kConnectSeconds, " s, want the coordinator there"));
 }
 
 class GrpcControlStream final : public ControlStream {
@@ -105,7 +103,7 @@ class GrpcLink final : public CoordinatorLink {
         exchange_(v1::Exchange::NewStub(exchange_channel_)) {}
 
   StatusOr<v1::RunDescription> describe(const v1::DescribeRequest& request) override {
-    await_connection(*control_channel_);
+    RUBATO_RETURN_IF_ERROR(wait_until_connected(*control_channel_, config_));
     grpc::ClientContext context;
     prepare(context);
     v1::RunDescription reply;
@@ -114,7 +112,7 @@ class GrpcLink final : public CoordinatorLink {
   }
 
   StatusOr<std::unique_ptr<ControlStream>> attend(const v1::Hello& hello) override {
-    await_connection(*control_channel_);
+    RUBATO_RETURN_IF_ERROR(wait_until_connected(*control_channel_, config_));
     auto stream = std::make_unique<GrpcControlStream>(*control_, config_);
     v1::FromWorker first;
     *first.mutable_hello() = hello;
@@ -127,7 +125,7 @@ class GrpcLink final : public CoordinatorLink {
 
   Status fetch(const v1::FetchRequest& request,
                const std::function<Status(const v1::Chunk&)>& sink) override {
-    await_connection(*exchange_channel_);
+    RUBATO_RETURN_IF_ERROR(wait_until_connected(*exchange_channel_, config_));
     grpc::ClientContext context;
     identify(config_, context);
     const auto reader = exchange_->Fetch(&context, request);
@@ -143,7 +141,7 @@ class GrpcLink final : public CoordinatorLink {
   }
 
   StatusOr<v1::PushOffsetReply> push_offset(const v1::PushOffsetRequest& request) override {
-    await_connection(*exchange_channel_);
+    RUBATO_RETURN_IF_ERROR(wait_until_connected(*exchange_channel_, config_));
     grpc::ClientContext context;
     prepare(context);
     v1::PushOffsetReply reply;
@@ -153,7 +151,7 @@ class GrpcLink final : public CoordinatorLink {
 
   StatusOr<v1::PushReply> push(const v1::DeltaHeader& header,
                                const std::function<bool(v1::Chunk&)>& source) override {
-    await_connection(*exchange_channel_);
+    RUBATO_RETURN_IF_ERROR(wait_until_connected(*exchange_channel_, config_));
     grpc::ClientContext context;
     identify(config_, context);
     v1::PushReply reply;

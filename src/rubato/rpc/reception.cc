@@ -67,6 +67,9 @@ StatusOr<v1::RunDescription> Reception::describe(const v1::DescribeRequest& requ
   description.set_heartbeat_interval_ns(config_.heartbeat_interval);
   description.set_lease_ns(cluster_.config().lease);
   description.set_virtual_clock(cluster_.config().script.has_value());
+  // The two enumerations have the same order.
+  description.set_overlap(
+      static_cast<v1::RunDescription::Overlap>(cluster_.config().machine.coordinator.overlap));
   return description;
 }
 
@@ -130,6 +133,9 @@ Status Session::receive(const v1::FromWorker& message) {
       RUBATO_RETURN_IF_ERROR(check_text("leave", "reason", message.leave().reason()));
       cluster_.leave(worker_);
       return absl::CancelledError("the worker said goodbye");
+    case v1::FromWorker::kWant:
+      cluster_.want(worker_, TaskId(message.want().behind()));
+      return absl::OkStatus();
     case v1::FromWorker::kHello:
       return wrong("session", "a message", "a second hello", "heartbeats or a goodbye");
     case v1::FromWorker::MESSAGE_NOT_SET:

@@ -1,5 +1,6 @@
 #include "rubato/rpc/timeline.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -58,8 +59,12 @@ std::vector<Incoming> RealTimeline::give_up() {
 // ---- the virtual clock
 
 VirtualTimeline::VirtualTimeline(const Coordinator& coordinator, std::vector<ScriptedWorker> script,
-                                 Nanos now)
-    : script_(std::move(script)), started_(coordinator.started()) {
+                                 int64_t num_params, Nanos now)
+    : script_(std::move(script)),
+      overlap_(coordinator.config().overlap),
+      started_(coordinator.started()) {
+  for (const ScriptedWorker& worker : script_)
+    clocks_.emplace_back(worker.link, worker.ns_per_step, overlap_, num_params);
   // What has happened is behind `now`; before the start nothing has.
   const auto is_ahead = [&](Nanos at) { return !started_ || at > now; };
   for (size_t i = 0; i < script_.size(); ++i) {
@@ -80,8 +85,10 @@ VirtualTimeline::VirtualTimeline(const Coordinator& coordinator, std::vector<Scr
 void VirtualTimeline::expect_arrival(const Task& task) {
   const auto who = static_cast<size_t>(task.worker.value());
   if (who >= script_.size()) return;  // not in the script: its time never comes
-  pending_.insert({task.dispatched + task.steps * script_[who].ns_per_step, Kind::kArrival,
-                   task.worker.value(), task.id});
+  const TaskTimes times = clocks_[who].plan(task.dispatched, task.steps);
+  pending_.insert({times.arrives, Kind::kArrival, task.worker.value(), task.id});
+  if (times.asks < times.arrives)
+    pending_.insert({times.asks, Kind::kWish, task.worker.value(), task.id});
 }
 
 void VirtualTimeline::add(Incoming incoming) {
@@ -90,9 +97,19 @@ void VirtualTimeline::add(Incoming incoming) {
     joined_.insert_or_assign(worker, std::move(incoming));
   } else if (const auto* update = std::get_if<UpdateArrived>(&incoming.event)) {
     const TaskId task = update->task;
-    arrived_.insert_or_assign(task, std::move(incoming));
+    if (is_expected(task)) {
+      arrived_.insert_or_assign(task, std::move(incoming));
+    } else {
+      hopeless_.push_back(std::move(incoming));
+    }
   }
   // A worker that is gone in reality is late: the script alone says who is lost.
+}
+
+bool VirtualTimeline::is_expected(TaskId task) const {
+  return std::ranges::any_of(pending_, [&](const Pending& event) {
+    return event.kind == Kind::kArrival && event.task == task;
+  });
 }
 
 void VirtualTimeline::follow(Nanos, const Effects& effects) {
@@ -111,11 +128,19 @@ std::optional<Incoming> VirtualTimeline::incoming_of(const Pending& event) {
     case Kind::kLeave: {
       // The simulator gives such a worker's task up: its delta never comes.
       std::erase_if(pending_, [&](const Pending& other) {
-        return other.kind == Kind::kArrival && other.who == event.who;
+        if (other.who != event.who) return false;
+        if (other.kind == Kind::kWish) return true;
+        if (other.kind != Kind::kArrival) return false;
+        if (auto found = arrived_.extract(other.task); !found.empty())
+          hopeless_.push_back(std::move(found.mapped()));
+        return true;
       });
       joined_.erase(worker);
+      clocks_[static_cast<size_t>(event.who)].reset();
       return Incoming{.event = WorkerLost{worker}, .notes = {}, .outcome = nullptr};
     }
+    case Kind::kWish:
+      return Incoming{.event = TaskWanted{worker, event.task}, .notes = {}, .outcome = nullptr};
     case Kind::kJoin: {
       auto found = joined_.extract(worker);
       if (found.empty()) return std::nullopt;
@@ -152,8 +177,10 @@ std::vector<TimedEvent> VirtualTimeline::take(Nanos) {
   return events;
 }
 
+std::vector<Incoming> VirtualTimeline::take_hopeless() { return std::exchange(hopeless_, {}); }
+
 std::vector<Incoming> VirtualTimeline::give_up() {
-  std::vector<Incoming> rest;
+  std::vector<Incoming> rest = take_hopeless();
   for (auto& [task, incoming] : arrived_) rest.push_back(std::move(incoming));
   for (auto& [worker, incoming] : joined_) rest.push_back(std::move(incoming));
   arrived_.clear();

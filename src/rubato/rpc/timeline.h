@@ -12,6 +12,7 @@
 
 #include "rubato/coordinator/coordinator.h"
 #include "rubato/rpc/logged_event.h"
+#include "rubato/worker/worker_clock.h"
 
 namespace rubato {
 
@@ -43,7 +44,9 @@ class Timeline {
   virtual std::vector<TimedEvent> take(Nanos clock) = 0;
   /// The time to look again although nothing comes; nullopt: there is none.
   virtual std::optional<Nanos> next_look() const = 0;
-  /// What has come and will not happen any more, for an answer at the end.
+  /// What has come and will never happen, since the last call.
+  virtual std::vector<Incoming> take_hopeless() { return {}; }
+  /// At the end: everything that has come and has not happened.
   virtual std::vector<Incoming> give_up() = 0;
 };
 
@@ -68,25 +71,30 @@ class RealTimeline final : public Timeline {
 /// A worker of the script; its id is its place.
 struct ScriptedWorker {
   Nanos ns_per_step = kNanosPerSecond;
+  Link link = {};
   Nanos join_at = 0;
   std::optional<Nanos> leave_at = {};   // lost in mid-task
   std::optional<Nanos> return_at = {};  // joins again with nothing; after leave_at
 };
 
-/// The virtual clock: same order of one instant as the simulator's (arrivals by worker, losses,
-/// joins, timers).
+/// The virtual clock: same hours of a task and same order of one instant as the simulator's
+/// (arrivals by worker, losses, joins, wishes, timers).
 class VirtualTimeline final : public Timeline {
  public:
-  /// Goes on from a restored coordinator whose clock stands at `now`.
-  VirtualTimeline(const Coordinator& coordinator, std::vector<ScriptedWorker> script, Nanos now);
+  /// Goes on from a restored coordinator whose clock stands at `now`; `num_params` decides how long
+  /// things travel. What queued on a link before a restart is forgotten: a scripted run with links
+  /// equals the simulation only while its coordinator stays up.
+  VirtualTimeline(const Coordinator& coordinator, std::vector<ScriptedWorker> script,
+                  int64_t num_params, Nanos now);
   void add(Incoming incoming) override;
   void follow(Nanos now, const Effects& effects) override;
   std::vector<TimedEvent> take(Nanos clock) override;
   std::optional<Nanos> next_look() const override { return std::nullopt; }
+  std::vector<Incoming> take_hopeless() override;
   std::vector<Incoming> give_up() override;
 
  private:
-  enum class Kind : uint8_t { kArrival, kLeave, kJoin, kTimer };
+  enum class Kind : uint8_t { kArrival, kLeave, kJoin, kWish, kTimer };
   struct Pending {
     Nanos at = 0;
     Kind kind = Kind::kArrival;
@@ -95,13 +103,17 @@ class VirtualTimeline final : public Timeline {
     friend auto operator<=>(const Pending&, const Pending&) = default;
   };
   void expect_arrival(const Task& task);
+  bool is_expected(TaskId task) const;
   std::optional<Incoming> incoming_of(const Pending& event);
 
   std::vector<ScriptedWorker> script_;
+  std::vector<WorkerClock> clocks_;  // by worker
+  Overlap overlap_;
   bool started_;
   std::set<Pending> pending_;
   std::map<TaskId, Incoming> arrived_;   // deltas that have come before their time
   std::map<WorkerId, Incoming> joined_;  // workers that wait for their entry
+  std::vector<Incoming> hopeless_;       // deltas of tasks that the script took away
 };
 
 }  // namespace rubato

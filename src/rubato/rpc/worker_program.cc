@@ -1,8 +1,11 @@
 #include "rubato/rpc/worker_program.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <future>
 #include <thread>
+#include <utility>
 
 #include "rubato/base/digest.h"
 #include "rubato/rpc/wire.h"
@@ -45,14 +48,11 @@ class Worker {
                         services_.environment);
     RUBATO_ASSIGN_OR_RETURN(const v1::Welcome welcome, attendance_->wait_for_welcome());
     RUBATO_RETURN_IF_ERROR(agree(welcome));
-    while (const std::optional<v1::Task> message = attendance_->next_task()) {
-      const TaskBounds bounds{num_params_, std::ssize(services_.data->logical_shards()),
-                              config_.settings.batch_sequences};
-      RUBATO_ASSIGN_OR_RETURN(const Task task, task_from_proto(*message, config_.worker, bounds));
-      RUBATO_RETURN_IF_ERROR(do_task(task));
-      attendance_->forget(task.id.value());
+    while (std::optional<Prepared> next = next_prepared()) {
+      RUBATO_RETURN_IF_ERROR(do_task(std::move(*next)));
       attendance_->report(-1, 0);
     }
+    RUBATO_RETURN_IF_ERROR(settle_push());
     RUBATO_RETURN_IF_ERROR(save_state());
     if (stop_asked()) attendance_->leave("stopped");
     return attendance_->end();
@@ -96,58 +96,95 @@ class Worker {
 
   // ---- one task
 
-  Status do_task(const Task& task) {
+  using Base = std::shared_ptr<const std::vector<float>>;
+
+  // A task whose parameters are here or on their way.
+  struct Prepared {
+    v1::Task message;
+    std::future<StatusOr<Base>> base;
+  };
+
+  Prepared prepare(v1::Task message) {
+    const int64_t version = message.fragments_size() > 0 ? message.fragments(0).base_version() : 0;
+    return {std::move(message), std::async(std::launch::async, [this, version]() -> StatusOr<Base> {
+              const Nanos began = clock();
+              RUBATO_ASSIGN_OR_RETURN(
+                  std::vector<float> values,
+                  courier_.fetch_parameters(version, num_params_, *down_, down_name_));
+              fetch_ns_ = clock() - began;
+              return std::make_shared<const std::vector<float>>(std::move(values));
+            })};
+  }
+
+  std::optional<Prepared> next_prepared() {
+    if (next_) return std::exchange(next_, std::nullopt);
+    std::optional<v1::Task> message = attendance_->next_task();
+    if (!message) return std::nullopt;
+    return prepare(std::move(*message));
+  }
+
+  Status do_task(Prepared prepared) {
+    const TaskBounds bounds{num_params_, std::ssize(services_.data->logical_shards()),
+                            config_.settings.batch_sequences};
+    RUBATO_ASSIGN_OR_RETURN(const Task task,
+                            task_from_proto(prepared.message, config_.worker, bounds));
     const Nanos began = clock();
-    TaskReport report{.task = task.id.value(), .verdict = {}};
-    StatusOr<PublishedBase> base = base_of(task.base);
+    TaskReport report;
+    report.task = task.id.value();
+    const StatusOr<Base> base = prepared.base.get();
     if (absl::IsNotFound(base.status())) return hand_back(task);
-    RUBATO_RETURN_IF_ERROR(base.status());
+    if (!base.ok()) return ended_or(base.status());
     report.fetch_ns = clock() - began;
-    if (config_.reset_inner) inner_ = services_.workload->optimizer().make_state(num_params_);
     TaskRun run(task, *base, &inner_);
     train(run, report);
-    if (!attendance_->is_wanted(task.id.value()) && !stop_asked()) {
+    if (!attendance_->is_wanted(report.task) && !stop_asked()) {
       report.verdict = "given up";
+      attendance_->forget(report.task);
       services_.report(report);
       return absl::OkStatus();
     }
     if (run.steps_done() == 0) return hand_back(task);
     run.finish();
     attendance_->set_has_state();
-    const Status status = send(run, report);
-    services_.report(report);
-    RUBATO_RETURN_IF_ERROR(status);
+    RUBATO_RETURN_IF_ERROR(send(run, report));
     return clock() - saved_at_ > kStatePeriod ? save_state() : absl::OkStatus();
   }
 
-  using PublishedBase = std::shared_ptr<const std::vector<float>>;
-
-  StatusOr<PublishedBase> base_of(Version version) {
-    RUBATO_ASSIGN_OR_RETURN(
-        std::vector<float> values,
-        courier_.fetch_parameters(version.value(), num_params_, *down_, down_name_));
-    return std::make_shared<const std::vector<float>>(std::move(values));
-  }
-
   void train(TaskRun& run, TaskReport& report) {
-    const int64_t id = run.task().id.value();
-    bool goes_on = true;
-    while (goes_on && !stop_asked() && attendance_->is_wanted(id)) {
+    const Task& task = run.task();
+    bool goes_on = true, asked = false;
+    while (goes_on && !stop_asked() && attendance_->is_wanted(task.id.value())) {
       const Nanos began = clock();
       goes_on = run.advance(*trainer_, config_.settings, *services_.data, config_.threads);
       const Nanos left = began + config_.min_step_ns - clock();
       if (left > 0) std::this_thread::sleep_for(std::chrono::nanoseconds(left));
       report.train_ns += clock() - began;
-      attendance_->report(id, run.steps_done());
+      attendance_->report(task.id.value(), run.steps_done());
+      if (config_.overlap == Overlap::kNone) continue;
+      if (!asked && is_time_to_ask(task, run.steps_done(), report.train_ns)) {
+        attendance_->want(task.id.value());
+        asked = true;
+      }
+      if (next_) continue;
+      if (std::optional<v1::Task> message = attendance_->take_task())
+        next_ = prepare(std::move(*message));
     }
     report.steps = run.steps_done();
     report.tokens = run.tokens();
     report.mean_loss = run.mean_loss();
   }
 
-  Status send(const TaskRun& run, TaskReport& report) {
-    const Nanos began = clock();
-    feedback_->encode(run.delta(), encoded_, nullptr);
+  // Full overlap asks as early as asking and fetching take.
+  bool is_time_to_ask(const Task& task, int64_t done, Nanos train_ns) const {
+    if (done >= task.steps) return true;
+    if (config_.overlap != Overlap::kFull) return false;
+    const Nanos left = train_ns / done * (task.steps - done);
+    return left <= attendance_->round_trip() + fetch_ns_;
+  }
+
+  // ---- the delta
+
+  v1::DeltaHeader header_of(const TaskRun& run, const TaskReport& report) const {
     v1::DeltaHeader header;
     header.set_task(report.task);
     header.set_incarnation(config_.run.incarnation());
@@ -160,18 +197,37 @@ class Worker {
     header.set_train_ns(report.train_ns);
     header.set_mean_loss(report.mean_loss);
     header.set_last_lr(run.last_lr());
-    const StatusOr<UpdateVerdict> verdict = courier_.push(
-        header, encoded_, *up_, [this] { return !attendance_->ended() || stop_asked(); });
-    report.push_ns = clock() - began;
+    return header;
+  }
+
+  Status send(const TaskRun& run, const TaskReport& report) {
+    // One delta travels at a time: error feedback wants the answer to the one before.
+    RUBATO_RETURN_IF_ERROR(settle_push());
+    feedback_->encode(run.delta(), encoded_, nullptr);
+    pushed_ = report;
+    push_ = std::async(std::launch::async, [this, header = header_of(run, report)] {
+      const Nanos began = clock();
+      StatusOr<UpdateVerdict> verdict = courier_.push(header, encoded_, *up_, still_wanted());
+      pushed_.push_ns = clock() - began;
+      return verdict;
+    });
+    return config_.overlap == Overlap::kNone ? settle_push() : absl::OkStatus();
+  }
+
+  // Waits for the answer to the delta that travels, if one does.
+  Status settle_push() {
+    if (!push_.valid()) return absl::OkStatus();
+    const StatusOr<UpdateVerdict> verdict = push_.get();
     const bool counts = verdict.ok() && verdict->kind == UpdateVerdict::Kind::kApplied;
-    if (counts)
+    if (counts) {
       feedback_->commit();
-    else
+    } else {
       feedback_->roll_back();
-    report.verdict = verdict.ok() ? verdict_text(*verdict) : "given up";
-    // The stream to the coordinator says better why it is over.
-    return verdict.ok() || attendance_->ended() || stop_asked() ? absl::OkStatus()
-                                                                : verdict.status();
+    }
+    pushed_.verdict = verdict.ok() ? verdict_text(*verdict) : "given up";
+    attendance_->forget(pushed_.task);
+    services_.report(pushed_);
+    return verdict.ok() ? absl::OkStatus() : ended_or(verdict.status());
   }
 
   // Nothing was done: its data goes back in line.
@@ -179,10 +235,18 @@ class Worker {
     v1::DeltaHeader header;
     header.set_task(task.id.value());
     header.set_incarnation(config_.run.incarnation());
-    const StatusOr<UpdateVerdict> verdict =
-        courier_.push(header, {}, *up_, [this] { return !attendance_->ended() || stop_asked(); });
-    return verdict.ok() || attendance_->ended() || stop_asked() ? absl::OkStatus()
-                                                                : verdict.status();
+    const StatusOr<UpdateVerdict> verdict = courier_.push(header, {}, *up_, still_wanted());
+    attendance_->forget(task.id.value());
+    return verdict.ok() ? absl::OkStatus() : ended_or(verdict.status());
+  }
+
+  std::function<bool()> still_wanted() const {
+    return [this] { return !attendance_->ended() || stop_asked(); };
+  }
+
+  // When the session is over its stream says better why.
+  Status ended_or(const Status& status) const {
+    return attendance_->ended() || stop_asked() ? absl::OkStatus() : status;
   }
 
   // ---- the inner state on disk
@@ -239,6 +303,10 @@ class Worker {
   v1::Codec up_name_, down_name_;
   std::optional<ErrorFeedback> feedback_;
   std::vector<std::byte> encoded_;
+  std::atomic<Nanos> fetch_ns_{0};             // that the last parameters took
+  std::optional<Prepared> next_;               // behind the task that is trained
+  TaskReport pushed_;                          // of the delta that travels
+  std::future<StatusOr<UpdateVerdict>> push_;  // its answer; not valid: none travels
   Nanos saved_at_ = 0;
 };
 

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "rubato/codec/error_feedback.h"
+#include "rubato/coordinator/overlap.h"
 #include "rubato/rpc/attendance.h"
 #include "rubato/rpc/courier.h"
 #include "rubato/store/file_system.h"
@@ -38,7 +39,7 @@ struct WorkerConfig {
   WorkerId worker;
   v1::RunDescription run;
   WorkerSettings settings;
-  bool reset_inner = false;  // a new inner state per task
+  Overlap overlap = Overlap::kNone;
   int threads = 1;
   int64_t memory_bytes = 0;     // [bytes] that it may use; 0: unknown
   Nanos ns_per_step = 0;        // calibrated; 0: unknown

@@ -1,3 +1,4 @@
+// Certificates of x509.h: how they are made, read and checked.
 #include <openssl/asn1.h>
 #include <openssl/bn.h>
 #include <openssl/evp.h>

@@ -1,3 +1,4 @@
+// Keys and signing requests of x509.h: what is accepted as a key, and how keys are written.
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>

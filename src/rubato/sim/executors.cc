@@ -42,7 +42,11 @@ Executors::~Executors() {
 void Executors::add(TaskRun* run, Nanos due) {
   {
     std::lock_guard lock(mutex_);
-    jobs_.push_back(std::make_unique<Job>(Job{run, due}));
+    const TaskRun* behind = nullptr;
+    for (const std::unique_ptr<Job>& job : jobs_) {
+      if (job->run->task().worker == run->task().worker) behind = job->run;
+    }
+    jobs_.push_back(std::make_unique<Job>(Job{run, due, behind}));
   }
   work_.notify_one();
 }
@@ -78,14 +82,24 @@ void Executors::resume() {
 Executors::Job* Executors::first_due() {
   Job* best = nullptr;
   for (const std::unique_ptr<Job>& job : jobs_) {
-    if (job->busy) continue;
+    if (job->busy || job->behind != nullptr) continue;
     if (best == nullptr || job->due < best->due) best = job.get();
   }
   return best;
 }
 
+int Executors::startable() const {
+  return static_cast<int>(
+      std::ranges::count_if(jobs_, [](const auto& job) { return job->behind == nullptr; }));
+}
+
 void Executors::remove(TaskRun* run) {
   std::erase_if(jobs_, [run](const std::unique_ptr<Job>& job) { return job->run == run; });
+  for (const std::unique_ptr<Job>& job : jobs_) {
+    if (job->behind != run) continue;
+    job->behind = nullptr;
+    work_.notify_one();
+  }
 }
 
 bool Executors::is_busy(TaskRun* run) const {
@@ -103,8 +117,7 @@ void Executors::execute(Trainer& trainer) {
     job->busy = true;
     ++at_work_;
     // Cores that no other task can use go into this one's lanes.
-    const int sharers =
-        std::min(static_cast<int>(jobs_.size()), static_cast<int>(trainers_.size()));
+    const int sharers = std::min(startable(), static_cast<int>(trainers_.size()));
     const int threads = std::max(total_threads_ / std::max(sharers, 1), 1);
     lock.unlock();
     const bool more = job->run->advance(trainer, settings_, data_, threads);

@@ -1,7 +1,8 @@
 // The real cores under the virtual clock: a few threads that make local steps of whatever tasks are
 // in flight. Between two steps an executor turns to the task that is due first, so that the
-// simulation seldom waits, and tasks that are due late fill the gaps. Who executes a step, and with
-// how many threads, never changes a bit.
+// simulation seldom waits, and tasks that are due late fill the gaps. A worker's inner state goes
+// from task to task, so its second task is touched only when its first one is complete. Who
+// executes a step, and with how many threads, never changes a bit.
 #pragma once
 
 #include <chrono>
@@ -24,8 +25,8 @@ class Executors {
                                                    int threads, int tasks);
   ~Executors();
 
-  /// Starts on `run` (once resume() was called), which must stay where it is until it is finished
-  /// or cancelled. Smaller `due` goes first.
+  /// Starts on `run` (once resume() was called, and behind what was added of the same worker),
+  /// which must stay where it is until it is finished or cancelled. Smaller `due` goes first.
   void add(TaskRun* run, Nanos due);
   /// Waits up to `patience` for `run`; whether it is finished.
   bool wait_for(TaskRun* run, std::chrono::milliseconds patience);
@@ -39,12 +40,14 @@ class Executors {
   struct Job {
     TaskRun* run;
     Nanos due;
+    const TaskRun* behind;  // an earlier task of the same worker that is not complete, or null
     bool busy = false;
   };
   Executors(const WorkerSettings& settings, DataMap data, int threads,
             std::vector<std::unique_ptr<Trainer>> trainers);
   void execute(Trainer& trainer);
   Job* first_due();
+  int startable() const;
   void remove(TaskRun* run);
   bool is_busy(TaskRun* run) const;
 

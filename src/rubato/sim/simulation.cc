@@ -2,24 +2,48 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-
-#include "rubato/base/archive.h"
 
 namespace rubato {
 namespace {
 
-// A hundredth of what the clock holds, three years: sums of times stay in its range.
-constexpr Nanos kLongestTask = std::numeric_limits<Nanos>::max() / 100;
 // What is refused moves neither theta nor the budget, so a door that refuses every norm would keep
 // the run going for ever. Many times the window of its median: what comes later is no better.
 constexpr int64_t kHopelessRefusals = 1000;
 
-Status divergence(std::string_view what, int64_t local_steps) {
-  return absl::AbortedError(
-      cat("[train] got ", what, " not finite after ", local_steps,
-          " local steps of the run, want numbers; lower lr.max or the outer rule's lr, or raise "
-          "lr.warmup_steps"));
+Status fleet_error(std::string_view what) {
+  return absl::InvalidArgumentError(cat("[fleet] got ", what));
+}
+
+Status check_link(const Link& link, int64_t num_params) {
+  for (const std::optional<int64_t>& rate : {link.down_bytes_per_s, link.up_bytes_per_s}) {
+    if (rate && *rate < 1) return fleet_error(cat(*rate, " bytes/s, want at least 1"));
+  }
+  if (link.latency < 0 || link.latency >= kLongestTime)
+    return fleet_error(cat(to_seconds(link.latency), " s of latency, want at least 0 s and below ",
+                           to_seconds(kLongestTime), " s"));
+  const Nanos slowest = std::max(busy_time(params_bytes(num_params), link.down_bytes_per_s),
+                                 busy_time(delta_bytes(num_params), link.up_bytes_per_s));
+  if (slowest < kLongestTime) return absl::OkStatus();
+  return fleet_error(cat("a link that carries ", num_params, " parameters in ",
+                         to_seconds(kLongestTime), " s or more, want a faster one"));
+}
+
+Status check_worker(const SimWorker& worker, int64_t local_steps, int64_t num_params) {
+  if (worker.ns_per_step <= 0)
+    return fleet_error(cat(to_seconds(worker.ns_per_step), " s per step, want more than 0 s"));
+  if (worker.ns_per_step > kLongestTime / std::max<int64_t>(local_steps, 1)) {
+    return fleet_error(cat(local_steps, " steps of ", to_seconds(worker.ns_per_step),
+                           " s a task, want at most ", to_seconds(kLongestTime), " s"));
+  }
+  if (worker.return_at && (!worker.leave_at || *worker.return_at < *worker.leave_at))
+    return fleet_error("a worker that returns before it leaves, want leave_s <= return_s");
+  return check_link(worker.link, num_params);
+}
+
+// Gradient up, parameters down, in every step of k x batch.
+Nanos exchange_time(const Link& link, int64_t num_params) {
+  return busy_time(delta_bytes(num_params), link.up_bytes_per_s) +
+         busy_time(params_bytes(num_params), link.down_bytes_per_s) + 2 * link.latency;
 }
 
 }  // namespace
@@ -35,20 +59,14 @@ StatusOr<std::unique_ptr<Simulation>> Simulation::make(SimulationConfig config,
                                                        MetricsSink& sink) {
   if (config.fleet.empty())
     return absl::InvalidArgumentError("[fleet] got no workers, want at least one");
+  const int64_t num_params = workload.layout().size();
+  for (const SimWorker& worker : config.stands_for) {
+    RUBATO_RETURN_IF_ERROR(check_worker(worker, 1, num_params));
+    config.fleet[0].ns_per_step = std::max(
+        config.fleet[0].ns_per_step, worker.ns_per_step + exchange_time(worker.link, num_params));
+  }
   for (const SimWorker& worker : config.fleet) {
-    if (worker.ns_per_step <= 0)
-      return absl::InvalidArgumentError(
-          cat("[fleet] got ", to_seconds(worker.ns_per_step), " s per step, want more than 0 s"));
-    const int64_t local_steps = std::max<int64_t>(config.coordinator.local_steps, 1);
-    if (worker.ns_per_step > kLongestTask / local_steps) {
-      return absl::InvalidArgumentError(
-          cat("[fleet] got ", local_steps, " steps of ", to_seconds(worker.ns_per_step),
-              " s a task, want at most ", to_seconds(kLongestTask), " s"));
-    }
-    if (worker.return_at && (!worker.leave_at || *worker.return_at < *worker.leave_at)) {
-      return absl::InvalidArgumentError(
-          "[fleet] got a worker that returns before it leaves, want leave_s <= return_s");
-    }
+    RUBATO_RETURN_IF_ERROR(check_worker(worker, config.coordinator.local_steps, num_params));
   }
   RUBATO_RETURN_IF_ERROR(config.worker.learning_rate.validate());
   std::unique_ptr<Simulation> sim(new Simulation(std::move(config), workload, sink));
@@ -60,7 +78,7 @@ StatusOr<std::unique_ptr<Simulation>> Simulation::make(SimulationConfig config,
   RUBATO_ASSIGN_OR_RETURN(Machine machine, make_machine(c, workload.layout(), data.logical_shards(),
                                                         workload.tokens_per_sequence()));
   sim->coordinator_ = std::move(machine.coordinator);
-  sim->pool_ = make_update_pool(c.threads, workload.layout().size());
+  sim->pool_ = make_update_pool(c.threads, num_params);
   sim->server_ =
       std::make_unique<ServerModel>(std::move(theta), std::move(machine.chain), sim->pool_.get());
   RUBATO_ASSIGN_OR_RETURN(sim->executors_,
@@ -70,7 +88,8 @@ StatusOr<std::unique_ptr<Simulation>> Simulation::make(SimulationConfig config,
   for (size_t i = 0; i < c.fleet.size(); ++i) {
     const SimWorker& worker = c.fleet[i];
     const auto id = static_cast<int64_t>(i);
-    sim->inner_.push_back(workload.optimizer().make_state(workload.layout().size()));
+    sim->inner_.push_back(workload.optimizer().make_state(num_params));
+    sim->clocks_.emplace_back(worker.link, worker.ns_per_step, c.coordinator.overlap, num_params);
     sim->queue_.insert({worker.join_at, Kind::kJoin, id, TaskId()});
     if (worker.leave_at) sim->queue_.insert({*worker.leave_at, Kind::kLeave, id, TaskId()});
     if (worker.return_at) sim->queue_.insert({*worker.return_at, Kind::kJoin, id, TaskId()});
@@ -151,38 +170,49 @@ Status Simulation::process(const Pending& event, const SimulationHooks& hooks) {
           now_, WorkerJoined{id, config_.fleet[static_cast<size_t>(event.who)].ns_per_step, false},
           effects);
       break;
-    case Kind::kLeave: {
-      sink_.on_event({now_, cat("worker ", event.who, " was lost")});
-      record_wait(id);
-      idle_[static_cast<size_t>(event.who)].since.reset();
-      const auto in_flight = std::ranges::find_if(
-          queue_, [&](const Pending& p) { return p.kind == Kind::kArrival && p.who == event.who; });
-      if (in_flight != queue_.end()) {
-        record_training(flights_.at(in_flight->task).run->task(), now_, SpanKind::kLost);
-        drop_flight(in_flight->task);
-        queue_.erase(in_flight);
-      }
-      inner_[static_cast<size_t>(event.who)] =
-          workload_.optimizer().make_state(workload_.layout().size());
+    case Kind::kLeave:
+      lose(id);
       coordinator_->step(now_, WorkerLost{id}, effects);
       break;
-    }
+    case Kind::kWish:
+      coordinator_->step(now_, TaskWanted{id, event.task}, effects);
+      break;
   }
   return execute(effects, hooks);
+}
+
+// With all that it has: tasks, what travels, inner state.
+void Simulation::lose(WorkerId id) {
+  const auto who = static_cast<size_t>(id.value());
+  sink_.on_event({now_, cat("worker ", id, " was lost")});
+  std::vector<TaskId> tasks;
+  std::erase_if(queue_, [&](const Pending& event) {
+    if (event.who != id.value()) return false;
+    if (event.kind == Kind::kArrival) tasks.push_back(event.task);
+    return event.kind == Kind::kArrival || event.kind == Kind::kWish;
+  });
+  std::ranges::sort(tasks);
+  for (TaskId task : tasks) record_wait_before(flights_.at(task));
+  record_wait(id, idle_[who], now_);
+  for (TaskId task : tasks) record_loss(flights_.at(task));
+  // The newest first, so that nobody begins it when the one before it goes.
+  for (auto task = tasks.rbegin(); task != tasks.rend(); ++task) drop_flight(*task);
+  idle_[who].since.reset();
+  clocks_[who].reset();
+  inner_[who] = workload_.optimizer().make_state(workload_.layout().size());
 }
 
 Status Simulation::arrive(const Pending& event, const SimulationHooks& hooks) {
   Flight& flight = flights_.at(event.task);
   const TaskRun& run = *flight.run;
-  flight.arrived = now_;
+  flight.hours.arrived = now_;
   const WorkerId id(event.who);
   if (!run.finite()) {
     return divergence(cat(std::isfinite(run.mean_loss()) ? "parameters" : "a loss", " of worker ",
-                          id, " in task ", event.task),
-                      local_steps());
+                          id, " in task ", event.task));
   }
-  record_training(run.task(), now_, SpanKind::kTrain);
-  idle_[static_cast<size_t>(event.who)] = {now_, event.task, run.task().shard};
+  record_wait_before(flight);
+  record_work(flight);
   progress_.train_loss = run.mean_loss();
   progress_.lr = run.last_lr();
 
@@ -270,149 +300,22 @@ void Simulation::apply(const Apply& effect) {
 
 void Simulation::dispatch(const Task& task) {
   const auto who = static_cast<size_t>(task.worker.value());
-  record_wait(task.worker);
-  idle_[who].since.reset();
-  InnerState& inner = inner_[who];
-  if (config_.reset_inner) {
-    for (std::vector<float>& plane : inner.planes) std::ranges::fill(plane, 0.0f);
-    inner.steps = 0;
-  }
   Flight& flight = flights_[task.id];
-  flight.run = std::make_unique<TaskRun>(task, server_->publish(), &inner);
-  const Nanos due = now_ + task.steps * config_.fleet[who].ns_per_step;
-  queue_.insert({due, Kind::kArrival, task.worker.value(), task.id});
-  executors_->add(flight.run.get(), due);
+  flight.run = std::make_unique<TaskRun>(task, server_->publish(), &inner_[who]);
+  flight.hours.times = clocks_[who].plan(now_, task.steps);
+  const TaskTimes& times = flight.hours.times;
+  flight.hours.before = std::exchange(idle_[who], {times.ends, task.id, task.shard});
+  if (times.begins <= now_) record_wait_before(flight);
+  queue_.insert({times.arrives, Kind::kArrival, task.worker.value(), task.id});
+  if (times.asks < times.arrives)
+    queue_.insert({times.asks, Kind::kWish, task.worker.value(), task.id});
+  executors_->add(flight.run.get(), times.arrives);
 }
 
 void Simulation::drop_flight(TaskId task) {
   const auto it = flights_.find(task);
   executors_->cancel(it->second.run.get());
   flights_.erase(it);
-}
-
-// ---- records
-
-void Simulation::record(const Flight& flight, int64_t staleness, std::string verdict) {
-  const TaskRun& run = *flight.run;
-  sink_.on_update({.virtual_time_ns = flight.arrived,
-                   .worker = run.task().worker,
-                   .workers = std::max<int64_t>(std::ssize(config_.stands_for), 1),
-                   .task = run.task().id,
-                   .shard = run.task().shard,
-                   .steps = run.steps_done(),
-                   .tokens = run.tokens(),
-                   .train_loss_nats = run.mean_loss(),
-                   .lr = run.last_lr(),
-                   .staleness = staleness,
-                   .version = Version(counts().version),
-                   .delta_norm = run.norm(),
-                   .verdict = std::move(verdict)});
-}
-
-void Simulation::record_wait(WorkerId id) {
-  const Idle& idle = idle_[static_cast<size_t>(id.value())];
-  if (!idle.since || *idle.since == now_ || !config_.stands_for.empty()) return;
-  sink_.on_span({id, idle.task, idle.shard, *idle.since, now_, SpanKind::kWait});
-}
-
-void Simulation::record_training(const Task& task, Nanos end, SpanKind kind) {
-  if (config_.stands_for.empty()) {
-    sink_.on_span({task.worker, task.id, task.shard, task.dispatched, end, kind});
-    return;
-  }
-  // Each real worker waits for the slowest at every step; a task's waits are drawn as one.
-  for (size_t i = 0; i < config_.stands_for.size(); ++i) {
-    const WorkerId id(static_cast<int64_t>(i));
-    const Nanos trained = std::min(task.dispatched + task.steps * config_.stands_for[i], end);
-    sink_.on_span({id, task.id, task.shard, task.dispatched, trained, kind});
-    if (trained < end) sink_.on_span({id, task.id, task.shard, trained, end, SpanKind::kWait});
-  }
-}
-
-// ---- evaluation
-
-Status Simulation::evaluate_if_due(const SimulationHooks& hooks) {
-  const int64_t steps = local_steps();
-  bool due = false;
-  if (config_.eval_every_steps && steps >= next_eval_steps_) {
-    next_eval_steps_ = (steps / *config_.eval_every_steps + 1) * *config_.eval_every_steps;
-    due = true;
-  }
-  if (config_.eval_at_steps && !mark_evaluated_ && steps >= *config_.eval_at_steps) {
-    mark_evaluated_ = true;
-    due = true;
-  }
-  if (coordinator_->finished()) due = true;
-  return due ? evaluate(hooks) : absl::OkStatus();
-}
-
-Status Simulation::evaluate(const SimulationHooks& hooks) {
-  if (config_.eval_every_steps && next_eval_steps_ == 0)
-    next_eval_steps_ = *config_.eval_every_steps;
-  RUBATO_ASSIGN_OR_RETURN(const EvalResult result,
-                          workload_.evaluate(server_->theta(), config_.threads));
-  if (!std::isfinite(result.loss_nats)) return divergence("a validation loss", local_steps());
-  last_eval_ = result;
-  sink_.on_eval({.phase = config_.phase,
-                 .method = config_.method,
-                 .local_steps = local_steps(),
-                 .tokens = counts().tokens,
-                 .server_updates = counts().version,
-                 .version = Version(counts().version),
-                 .virtual_time_ns = now_,
-                 .wall_time_ns = hooks.wall_clock ? hooks.wall_clock() : 0,
-                 .loss_nats = last_eval_->loss_nats,
-                 .bits_per_byte = last_eval_->bits_per_byte,
-                 .accuracy = last_eval_->accuracy});
-  return absl::OkStatus();
-}
-
-// ---- state
-
-void Simulation::walk_state(StateWalk& walk) {
-  coordinator_->walk_state(walk);
-  PrefixedWalk outer(walk, "outer.");
-  server_->walk_state(outer);
-
-  std::vector<std::pair<Task, Nanos>> tasks;  // in flight, with their arrival
-  for (auto& [id, flight] : flights_) tasks.emplace_back(flight.run->task(), flight.arrived);
-  std::vector<Pending> queue(queue_.begin(), queue_.end());
-  walk_record(walk, "simulation", [&](auto& parts) {
-    parts(now_, started_, queue, tasks, idle_, next_eval_steps_, mark_evaluated_);
-  });
-  queue_ = std::set<Pending>(queue.begin(), queue.end());
-
-  for (size_t i = 0; i < inner_.size(); ++i) {
-    PrefixedWalk inner(walk, cat("worker.", i, ".inner."));
-    inner_[i].walk_state(inner);
-  }
-  // Tasks that start from one version share its parameters.
-  std::map<Version, std::shared_ptr<std::vector<float>>> bases;
-  for (auto& [task, arrived] : tasks) {
-    std::shared_ptr<std::vector<float>>& base = bases[task.base];
-    const auto it = flights_.find(task.id);
-    if (!base) {
-      // Saving only reads; a copy of every base would double the memory that tasks take.
-      base = it == flights_.end()
-                 ? std::make_shared<std::vector<float>>(server_->theta().size())
-                 : std::const_pointer_cast<std::vector<float>>(it->second.run->base());
-      walk.plane(cat("base.", task.base), *base);
-    }
-    if (it == flights_.end()) {
-      InnerState& inner = inner_[static_cast<size_t>(task.worker.value())];
-      flights_[task.id] = {std::make_unique<TaskRun>(task, base, &inner), arrived};
-    }
-    PrefixedWalk run(walk, cat("task.", task.id, "."));
-    TaskRun& restored = *flights_.at(task.id).run;
-    restored.walk_state(run);
-    const bool new_to_executors = it == flights_.end() && !restored.finished();
-    if (new_to_executors) {
-      executors_->add(
-          &restored,
-          task.dispatched +
-              task.steps * config_.fleet[static_cast<size_t>(task.worker.value())].ns_per_step);
-    }
-  }
 }
 
 }  // namespace rubato

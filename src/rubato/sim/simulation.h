@@ -1,9 +1,10 @@
 // The simulator: a virtual clock, in-process workers and real training around the coordinator. What
 // a worker computes depends only on its task, its inner state and the parameters it was given, so
-// the arrival times are known at dispatch and the cores may work ahead in any order: same recipe,
-// same seed, same bits.
+// the hours of a task are known at dispatch (worker/worker_clock.h) and the cores may work ahead in
+// any order: same recipe, same seed, same bits.
 //
-// Events of one instant go arrivals by worker id, then losses, joins, timers, then dispatches.
+// Events of one instant go arrivals by worker id, then losses, joins, wishes for one more task,
+// timers, then dispatches.
 #pragma once
 
 #include <atomic>
@@ -19,6 +20,7 @@
 #include "rubato/server/machine.h"
 #include "rubato/server/server_model.h"
 #include "rubato/sim/executors.h"
+#include "rubato/worker/worker_clock.h"
 
 namespace rubato {
 
@@ -28,6 +30,7 @@ struct SimWorker {
   Nanos join_at = 0;
   std::optional<Nanos> leave_at = {};   // lost in mid-task, with its inner state
   std::optional<Nanos> return_at = {};  // joins again, with nothing; after leave_at
+  Link link = {};
 };
 
 /// Batch size and ramp of the machine are those of `worker`.
@@ -35,13 +38,12 @@ struct SimulationConfig : MachineConfig {
   std::string method = "train";
   RunPhase phase = RunPhase::kTrain;
   WorkerSettings worker;
-  bool reset_inner = false;  // a new inner state per task, as the toy notebook does
   bool merged_data = false;  // one logical shard over all data
   std::vector<SimWorker> fleet;
-  /// Speeds of the real workers that the one simulated worker stands for (k x batch); empty
-  /// otherwise. Each of its steps counts as one local step of each of them and is as slow as the
-  /// slowest.
-  std::vector<Nanos> stands_for;
+  /// The real workers that the one simulated worker stands for (k x batch); empty otherwise. Each
+  /// of its steps counts as one local step of each of them and takes as long as the slowest needs
+  /// for its step and for exchanging gradient and parameters: make() slows it down.
+  std::vector<SimWorker> stands_for;
   int threads = 1;
   std::optional<int64_t> eval_every_steps;  // [local steps]
   std::optional<int64_t> eval_at_steps;     // once more when this many are reached
@@ -105,24 +107,20 @@ class Simulation {
   void restore_theta(std::span<const float> theta) { server_->set_theta(theta); }
 
  private:
-  enum class Kind : uint8_t { kArrival, kLeave, kJoin, kTimer };
+  enum class Kind : uint8_t { kArrival, kLeave, kJoin, kWish, kTimer };
   struct Pending {  // of the event queue, in its order
     Nanos at = 0;
     Kind kind = Kind::kArrival;
     int64_t who = 0;  // worker id; timer id
-    TaskId task;
+    TaskId task;      // that arrives; behind which one more is wanted
     friend auto operator<=>(const Pending&, const Pending&) = default;
     template <class A>
     void archive(A& a) {
       a(at, kind, who, task);
     }
   };
-  struct Flight {  // a task in flight or waiting in a group
-    std::unique_ptr<TaskRun> run;
-    Nanos arrived = 0;
-  };
-  struct Idle {  // since when a worker waits, and behind which task
-    std::optional<Nanos> since;
+  struct Idle {                  // since when a worker has nothing to train, and behind which task
+    std::optional<Nanos> since;  // ahead while it trains
     TaskId task;
     ShardId shard;
     template <class A>
@@ -130,10 +128,25 @@ class Simulation {
       a(since, task, shard);
     }
   };
+  struct Hours {  // of a flight
+    TaskTimes times;
+    Idle before;        // what its worker did until it began; recorded when that is over
+    Nanos arrived = 0;  // at the coordinator, where it may wait for a group
+    template <class A>
+    void archive(A& a) {
+      a(times, before, arrived);
+    }
+  };
+  struct Flight {  // a task in flight or waiting in a group
+    std::unique_ptr<TaskRun> run;
+    Hours hours;
+  };
 
   Simulation(SimulationConfig config, const Workload& workload, MetricsSink& sink);
   Status process(const Pending& event, const SimulationHooks& hooks);
   Status arrive(const Pending& event, const SimulationHooks& hooks);
+  void lose(WorkerId id);
+  Status divergence(std::string_view what) const;
   Status check_door(WorkerId id, const Effects& effects);
   Status wait_for(TaskRun& run, const SimulationHooks& hooks);
   Status execute(const Effects& effects, const SimulationHooks& hooks);
@@ -141,8 +154,11 @@ class Simulation {
   void dispatch(const Task& task);
   void drop_flight(TaskId task);
   void record(const Flight& flight, int64_t staleness, std::string verdict);
-  void record_wait(WorkerId id);
-  void record_training(const Task& task, Nanos end, SpanKind kind);
+  void record_wait(WorkerId id, const Idle& idle, Nanos end);
+  void record_wait_before(Flight& flight);
+  void record_work(const Flight& flight);
+  void record_loss(const Flight& flight);
+  void record_exchanged_steps(const Task& task, Nanos end, SpanKind kind);
   Status evaluate_if_due(const SimulationHooks& hooks);
   Status evaluate(const SimulationHooks& hooks);
 
@@ -157,8 +173,9 @@ class Simulation {
   bool started_ = false;
   std::set<Pending> queue_;
   std::map<TaskId, Flight> flights_;
-  std::vector<InnerState> inner_;  // by worker
-  std::vector<Idle> idle_;         // by worker
+  std::vector<InnerState> inner_;    // by worker
+  std::vector<WorkerClock> clocks_;  // by worker
+  std::vector<Idle> idle_;           // by worker
   int64_t next_eval_steps_ = 0;
   bool mark_evaluated_ = false, save_due_ = false;
   int64_t refused_norms_ = 0;  // arrivals in a row; not saved: a resumed run counts anew

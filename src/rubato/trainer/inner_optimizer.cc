@@ -9,6 +9,11 @@
 
 namespace rubato {
 
+void InnerState::reset() {
+  for (std::vector<float>& plane : planes) std::ranges::fill(plane, 0.0f);
+  steps = 0;
+}
+
 void InnerState::walk_state(StateWalk& walk) {
   for (size_t i = 0; i < planes.size(); ++i) walk.plane(cat("plane.", i), planes[i]);
   walk.counter("steps", steps);

@@ -17,6 +17,8 @@ namespace rubato {
 struct InnerState {
   std::vector<std::vector<float>> planes;  // each [P]
   int64_t steps = 0;                       // steps taken since the state was made
+  /// As it was made.
+  void reset();
   /// Parts `plane.0`, `plane.1`, .. and `steps`.
   void walk_state(StateWalk& walk);
 };

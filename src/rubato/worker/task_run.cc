@@ -60,6 +60,8 @@ void TaskRun::choose_batch(int64_t step, const WorkerSettings& settings, const D
 bool TaskRun::advance(Trainer& trainer, const WorkerSettings& settings, const DataMap& data,
                       int threads) {
   if (!finite_ || steps_done_ == task_.steps) return false;
+  // Not before: until its first step the state belongs to the task before it.
+  if (settings.reset_inner && steps_done_ == 0) state_->reset();
   last_lr_ = task_learning_rate(task_, steps_done_, settings);
   choose_batch(steps_done_, settings, data);
   const StepResult result = trainer.step(params_, *state_, batch_, last_lr_, threads);

@@ -38,6 +38,7 @@ struct WorkerSettings {
   bool first_step_at_max = false;  // of every task, whatever the schedule says: as the notebook [T]
   int64_t batch_sequences = 1;     // [sequences] per local step
   int64_t inner_rewarm_steps = 0;  // [local steps] of the ramp of a late or stateless worker
+  bool reset_inner = false;        // a new inner state per task, as the toy notebook does
 };
 
 class TaskRun {

@@ -29,9 +29,10 @@ StatusOr<ReplayReport> replay(
     FileSystem& files, const ClusterConfig& config, const Layout& layout, ReplayFrom from,
     const std::function<void(const LoggedEvent&, const Effects&)>& watch) {
   const std::string& directory = config.directory;
-  RUBATO_ASSIGN_OR_RETURN(JournalReader oldest, JournalReader::open(files, directory, {}));
-  RUBATO_ASSIGN_OR_RETURN(const std::optional<JournalRecord> first, oldest.next());
-  const int64_t first_kept = first ? first->index : 0;
+  RUBATO_RETURN_IF_ERROR(JournalReader::open(files, directory, {}).status());
+  // Of the first record that is kept, or of the next one where a snapshot took all of them.
+  RUBATO_ASSIGN_OR_RETURN(const auto segments, journal_segments(files, directory));
+  const int64_t first_kept = segments.empty() ? 0 : segments.front();
 
   // A chain that needs bases gets its versions made again, beside the run's own.
   const std::string scratch = join_path(directory, "replay");
@@ -72,16 +73,15 @@ StatusOr<ReplayReport> replay(
   ReplayReport report;
   report.from_step = reader.meta().step;
   report.first_record = state->records();
-  StatusOr<JournalReader> records = JournalReader::open(files, directory, state->records());
-  while (records.ok()) {
-    RUBATO_ASSIGN_OR_RETURN(const std::optional<JournalRecord> next, records->next());
+  RUBATO_ASSIGN_OR_RETURN(JournalReader records,
+                          JournalReader::open(files, directory, state->records()));
+  for (;;) {
+    RUBATO_ASSIGN_OR_RETURN(const std::optional<JournalRecord> next, records.next());
     if (!next) break;
     RUBATO_ASSIGN_OR_RETURN(const LoggedEvent event, logged_event_from(next->bytes));
     RUBATO_ASSIGN_OR_RETURN(const Effects effects, state->process(event));
     if (watch) watch(event, effects);
   }
-  // Nothing behind the snapshot is no error.
-  if (!records.ok() && !absl::IsOutOfRange(records.status())) return records.status();
   report.records = state->records();
   report.counts = state->coordinator().counts();
   report.ledger = state->coordinator().ledger().total_counts();

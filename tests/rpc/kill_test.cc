@@ -122,16 +122,14 @@ std::map<std::string, int> kill_them_all(ClusterProcesses& cluster, std::vector<
   return killed;
 }
 
-// Says what was covered, and fails for a phase that was not. How many kills there were.
-int expect_coverage(const ClusterProcesses& cluster, const std::map<std::string, int>& killed,
-                    std::span<const Phase> phases, int times) {
+// Says what was covered, and fails for a phase that was not.
+void expect_coverage(const ClusterProcesses& cluster, const std::map<std::string, int>& killed,
+                     std::span<const Phase> phases, int times) {
   const std::vector<std::string> landed = cluster.lines("kills");
-  int kills = 0;
   for (const Phase& phase : phases) {
     const std::string name = phase.name;
     const auto found = killed.find(name);
     const int deaths = found == killed.end() ? 0 : found->second;
-    kills += deaths;
     std::printf("  %-40s %d\n", phase.name, deaths);
     testing::Test::RecordProperty(name, deaths);
     EXPECT_GE(deaths, times) << "missed: " << name;
@@ -139,21 +137,28 @@ int expect_coverage(const ClusterProcesses& cluster, const std::map<std::string,
     if (is_from_outside(name)) continue;
     EXPECT_EQ(std::ranges::count(landed, name), deaths) << name;
   }
-  return kills;
 }
 
-TEST(KillTest, NothingThatWasAcknowledgedIsLost) {
-  constexpr int kTimes = 3;
-  ClusterProcesses cluster("kill", {{"gate", "grace"}, {"budget_steps", cat(kOutOfSight)}},
-                           kWorkers);
+struct Plan {
+  const char* overlap;
+  int times;  // that each phase is hit
+};
+constexpr Plan kThrice{"none", 3};
+static_assert(kThrice.times * (std::size(kCoordinatorPhases) + std::size(kWorkerPhases)) >= 30);
+class KillTest : public testing::TestWithParam<Plan> {};
+
+TEST_P(KillTest, NothingThatWasAcknowledgedIsLost) {
+  const auto& [overlap, times] = GetParam();
+  ClusterProcesses cluster(
+      cat("kill-", overlap),
+      {{"gate", "grace"}, {"overlap", overlap}, {"budget_steps", cat(kOutOfSight)}}, kWorkers);
   std::vector<Victim> victims = victims_of(cluster);
   Rng draws(20, RngStream::kTest);
-  plan_deaths(std::span(victims).first(1), kCoordinatorPhases, kTimes, draws);
-  plan_deaths(std::span(victims).subspan(1), kWorkerPhases, kTimes, draws);
+  plan_deaths(std::span(victims).first(1), kCoordinatorPhases, times, draws);
+  plan_deaths(std::span(victims).subspan(1), kWorkerPhases, times, draws);
   const std::map<std::string, int> killed = kill_them_all(cluster, victims);
-  EXPECT_GE(expect_coverage(cluster, killed, kCoordinatorPhases, kTimes) +
-                expect_coverage(cluster, killed, kWorkerPhases, kTimes),
-            30);
+  expect_coverage(cluster, killed, kCoordinatorPhases, times);
+  expect_coverage(cluster, killed, kWorkerPhases, times);
   ASSERT_FALSE(HasFailure());
 
   // In mid-run.
@@ -176,9 +181,12 @@ TEST(KillTest, NothingThatWasAcknowledgedIsLost) {
   EXPECT_EQ(text_of(replayed, "applied"), text_of(finished, "applied"));
 }
 
+INSTANTIATE_TEST_SUITE_P(Overlaps, KillTest, testing::Values(kThrice, Plan{"full", 2}),
+                         [](const auto& plan) { return std::string(plan.param.overlap); });
+
 // Where no delta is kept, what a snapshot makes superfluous is removed for good. A free gate and a
 // long lease: without workers no event comes.
-TEST(KillTest, TrimmingTakesNothingThatIsNeeded) {
+TEST(KillTrimTest, TakesNothingThatIsNeeded) {
   constexpr Phase kPhases[] = {
       {phase::kMidTrim, 6}, {phase::kMidSnapshot, 14}, {phase::kJournalToEffect, 3}};
   constexpr int kTimes = 3;

@@ -81,6 +81,8 @@ class Coordinator {
   const Task* find_task(TaskId task) const;
   /// Tasks that are somebody's work now, by id.
   std::vector<Task> tasks_in_flight() const;
+  /// Tasks whose delta would still be taken: those, and of workers that were lost in the middle.
+  std::vector<TaskId> tasks_awaited() const;
   /// Arrived deltas that wait for the rest of their group: the driver keeps them.
   std::vector<TaskId> tasks_in_group() const;
   bool is_connected(WorkerId worker) const;

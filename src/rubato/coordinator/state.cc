@@ -17,6 +17,12 @@ std::vector<Task> Coordinator::tasks_in_flight() const {
   return tasks;
 }
 
+std::vector<TaskId> Coordinator::tasks_awaited() const {
+  std::vector<TaskId> tasks;
+  for (const auto& [id, flight] : in_flight_) tasks.push_back(id);
+  return tasks;
+}
+
 std::vector<TaskId> Coordinator::tasks_in_group() const {
   std::vector<TaskId> tasks;
   for (const Arrived& member : group_) tasks.push_back(member.task);

@@ -115,7 +115,7 @@ Status ClusterState::retain_versions() {
 std::set<TaskId> ClusterState::needed_deltas() const {
   std::set<TaskId> needed;
   for (const TaskId task : coordinator_->tasks_in_group()) needed.insert(task);
-  for (const Task& task : coordinator_->tasks_in_flight()) needed.insert(task.id);
+  for (const TaskId task : coordinator_->tasks_awaited()) needed.insert(task);
   return needed;
 }
 

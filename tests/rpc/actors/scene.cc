@@ -32,6 +32,7 @@ MachineConfig make_machine_config(const Facts& words) {
       integer_of(words, "budget_steps", std::numeric_limits<int64_t>::max() / 2);
   coordinator.schedule_steps = 2000;
   coordinator.save_every_steps = 4 * kLocalSteps;
+  if (text_of(words, "overlap") == "full") coordinator.overlap = Overlap::kFull;
   machine.gate = {"free", {}};
   if (text_of(words, "gate") == "grace") machine.gate = {"grace", {{"seconds", 0.02}}};
   machine.policy = {"dylu", {}};

@@ -48,7 +48,7 @@ Status play_worker(const Facts& words) {
   const WorkerConfig config{.worker = worker,
                             .run = run,
                             .settings = scene.worker,
-                            .overlap = Overlap::kNone,
+                            .overlap = scene.cluster.machine.coordinator.overlap,
                             .threads = 1,
                             .memory_bytes = 0,
                             .ns_per_step = min_step,

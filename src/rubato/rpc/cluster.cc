@@ -273,6 +273,7 @@ Status Cluster::save() {
     RUBATO_ASSIGN_OR_RETURN(meta.notes, services_.snapshot_notes());
   }
   RUBATO_RETURN_IF_ERROR(services_.sink->flush());
+  RUBATO_RETURN_IF_ERROR(state_->persist_versions());
   RUBATO_RETURN_IF_ERROR(write_checkpoint(*services_.files, config_.directory, meta, *layout_,
                                           state_->theta(),
                                           [this](StateWalk& walk) { state_->walk_state(walk); }));

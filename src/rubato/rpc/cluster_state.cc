@@ -1,5 +1,6 @@
 #include "rubato/rpc/cluster_state.h"
 
+#include <algorithm>
 #include <optional>
 #include <set>
 
@@ -123,6 +124,10 @@ Status ClusterState::persist_versions() {
   std::set<Version> wanted;
   for (const Task& task : coordinator_->tasks_in_flight()) wanted.insert(task.base);
   for (const auto& [task, base] : bases_) wanted.insert(base);
+  // One that is gone already is its worker's loss, who hands the task back.
+  const std::vector<Version> kept = versions_->list();
+  std::erase_if(wanted,
+                [&](Version version) { return !std::ranges::binary_search(kept, version); });
   return versions_->persist(wanted);
 }
 

@@ -181,7 +181,7 @@ std::vector<TimedEvent> Cluster::wait_for_events() {
       if (!state_->coordinator().is_connected(worker)) continue;
       services_.note(
           cat("worker ", worker, " is lost: nothing heard for ", to_seconds(config_.lease), " s"));
-      timeline_->add({.event = WorkerLost{worker}, .notes = {}, .outcome = nullptr});
+      timeline_->add(loss_of(worker));
     }
   }
   std::vector<TimedEvent> events = timeline_->take(clock());
@@ -207,6 +207,9 @@ Status Cluster::take(TimedEvent& event) {
   {
     const std::lock_guard lock(state_mutex_);
     effects = state_->process(record);
+    if (const auto* lost = std::get_if<WorkerLost>(&record.event)) {
+      if (const auto it = leaving_.find(lost->worker); it != leaving_.end()) leaving_.erase(it);
+    }
   }
   if (!effects.ok()) {
     answer(event.incoming, effects.status());
@@ -318,8 +321,10 @@ Cluster::Seat Cluster::attend(WorkerId worker, const WorkerHello& hello) {
   for (const Task& task : coordinator.tasks_in_flight()) {
     if (task.worker == worker) seat.tasks.push_back(task);
   }
-  // Somebody the machine knows goes on; a newcomer, or one that has lost its state, joins.
-  const bool goes_on = coordinator.is_connected(worker) && (hello.has_state || config_.script);
+  // Somebody the machine knows goes on; a newcomer, or one that has lost its state, joins. So does
+  // one whose loss is about to be booked: the join comes behind it.
+  const bool goes_on = coordinator.is_connected(worker) && !leaving_.contains(worker) &&
+                       (hello.has_state || config_.script);
   if (!goes_on) {
     seat.tasks.clear();
     post({.event = WorkerJoined{worker, hello.ns_per_step, hello.has_state},
@@ -345,7 +350,14 @@ void Cluster::want(WorkerId worker, TaskId behind) {
 void Cluster::leave(WorkerId worker) {
   roster_.release(worker, v1::Release::WHY_UNSPECIFIED, "goodbye");
   if (config_.script) return;
-  post({.event = WorkerLost{worker}, .notes = {}, .outcome = nullptr});
+  const std::lock_guard lock(state_mutex_);
+  post(loss_of(worker));
+}
+
+// Under state_mutex_.
+Incoming Cluster::loss_of(WorkerId worker) {
+  leaving_.insert(worker);
+  return {.event = WorkerLost{worker}, .notes = {}, .outcome = nullptr};
 }
 
 std::optional<UpdateVerdict> Cluster::answer_at_once(WorkerId worker, TaskId task) const {

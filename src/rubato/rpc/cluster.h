@@ -14,6 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -152,6 +153,7 @@ class Cluster {
   void collect_evaluations();
 
   void post(Incoming incoming);
+  Incoming loss_of(WorkerId worker);
   void refuse_further_events(const StatusOr<UpdateVerdict>& last_word);
   static void answer(Incoming& incoming, const StatusOr<UpdateVerdict>& verdict);
 
@@ -169,6 +171,7 @@ class Cluster {
 
   mutable std::mutex state_mutex_;  // the driver steps under it, everybody else reads
   std::unique_ptr<ClusterState> state_;
+  std::multiset<WorkerId> leaving_;  // lost, and the machine does not know it yet; state_mutex_
 
   std::mutex queue_mutex_;
   std::condition_variable queue_changed_;

@@ -1,6 +1,7 @@
 // The program as a process: signals and exit codes.
 #include "tests/app/process.h"
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -43,6 +44,40 @@ class ProcessTest : public ::testing::Test {
   TemporaryDirectory temporary_;
   const std::string directory_ = temporary_.path();
 };
+
+/// A variable of this process's children, while one lives.
+class Variable {
+ public:
+  Variable(const char* name, const char* value) : name_(name) { setenv(name, value, 1); }
+  ~Variable() { unsetenv(name_); }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+ private:
+  const char* name_;
+};
+
+// oneDNN's own switch makes the processor an older one. What was trained with bf16 elsewhere may
+// be looked at here; only training wants the instructions.
+TEST_F(ProcessTest, Bf16ProductsAreRefusedByAProcessorWithoutThem) {
+  const std::string log = directory_ + "/log", source = RUBATO_SOURCE_DIR;
+  const std::string data = directory_ + "/data", out = directory_ + "/run";
+  ASSERT_EQ(Process({"prepare", source + "/docs", "--out", data, "--vocab", "400"}, log).wait(), 0)
+      << contents(log);
+  const Variable older("DNNL_MAX_CPU_ISA", "AVX512_CORE");
+  const std::string refusal =
+      "rubato: [engine] got products bf16 on a processor without "
+      "instructions for them, want AVX512_BF16 or AMX";
+  for (const std::vector<std::string>& args : std::vector<std::vector<std::string>>{
+           {"train", source + "/recipes/demo.toml", "--set", "data.directory=" + data, "--set",
+            "train.products=bf16", "--out", out},
+           {"bench", "engine", "--shapes", "demo", "--products", "bf16"}}) {
+    EXPECT_EQ(Process(args, log).wait(), 1);
+    EXPECT_THAT(contents(log), ::testing::StartsWith(refusal));
+    EXPECT_EQ(std::ranges::count(contents(log), '\n'), 1);
+  }
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
 
 TEST_F(ProcessTest, OneCtrlCSavesAndTheRunGoesOnToTheSameEnd) {
   const std::vector<std::string> longer = {"--set", "train.budget_local_steps=40000",

@@ -80,6 +80,7 @@ TEST(Program, TheEnginesBenchSaysWhereTheTimeGoes) {
   ASSERT_EQ(json["rows"].size(), 1u);
   const auto& row = json["rows"][0];
   EXPECT_EQ(row["shape"], "a");
+  EXPECT_EQ(row["products"], "fp32");
   EXPECT_GE(row["steps"], 20);
   EXPECT_GT(row["memory_bytes"], 0);
   EXPECT_GT(row["share_of_peak"], 0.0);

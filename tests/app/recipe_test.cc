@@ -194,6 +194,14 @@ TEST(Recipe, DigestAndDifferenceFollowTheValues) {
               ElementsAre("pretrain.steps absent -> 9"));
 }
 
+TEST(Recipe, ProductsArePartOfTheDigestAndFp32UnlessAsked) {
+  const Recipe plain = *parse("");
+  EXPECT_EQ(plain.text("train.products"), "fp32");
+  EXPECT_NE(plain.digest(), parse("[train]\nproducts = \"bf16\"\n")->digest());
+  EXPECT_THAT(std::string(parse("[train]\nproducts = \"fp16\"\n").status().message()),
+              ::testing::HasSubstr("train.products"));
+}
+
 TEST(Recipe, NarrowedKeepsWhatIsInForce) {
   const Recipe recipe = *parse(
       "[outer]\nrule = \"sgd\"\n[outer.sgd]\nlr = 0.5\n[outer.nesterov]\nlr = 0.1\n[methods.dn]\n"

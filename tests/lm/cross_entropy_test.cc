@@ -67,11 +67,12 @@ TEST(CrossEntropy, AShiftThatRisesBetweenTilesKeepsTheGradient) {
   const ForwardWeights transposed(model, offsets, carver);
   for (int64_t i = 0; i < transposed.num_pieces(); ++i) transposed.make(params.data(), i);
   CrossEntropy head(kRows, kWidth, kVocab, true, carver);
+  Multiplier multiply(Products::kFp32, 0, 0, carver);
   std::vector<float> dx(kRows * kWidth, -1.0f), dweight(kVocab * kWidth, -1.0f);
   const double loss =
-      head.loss_and_gradient(kRows, x.data(), transposed, weight.data(), targets.data(), kScale,
-                             true, dx.data(), dweight.data());
-  EXPECT_EQ(head.loss(kRows, x.data(), transposed, targets.data()), loss);
+      head.loss_and_gradient(multiply, kRows, x.data(), transposed, weight.data(), targets.data(),
+                             kScale, true, dx.data(), dweight.data());
+  EXPECT_EQ(head.loss(multiply, kRows, x.data(), transposed, targets.data()), loss);
 
   double want_loss = 0;
   std::vector<double> want_dx(kRows * kWidth), want_dweight(kVocab * kWidth);

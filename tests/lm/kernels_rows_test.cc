@@ -1,6 +1,7 @@
 // Every kernel against a plain loop in double, on every instruction set that this processor has:
 // the portable one must be as right as the fast one.
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "tests/lm/instruction_sets.h"
@@ -181,6 +182,49 @@ TEST_P(KernelRows, TransposesAndTouchesNothingElse) {
     for (int64_t c = 0; c < cols; ++c) {
       for (int64_t r = 0; r < to_stride; ++r)
         EXPECT_EQ(to[c * to_stride + r], r < rows ? from[r * from_stride + c] : -7.0f);
+    }
+  }
+}
+
+TEST_P(KernelRows, RoundsToBf16ToNearestEvenAndKeepsNaN) {
+  const auto bf16 = [](float value) {
+    std::vector<uint16_t> out(1);
+    to_bf16(1, 1, &value, 1, out.data());
+    return out[0];
+  };
+  const auto of_bits = [](uint32_t bits) {
+    float value;
+    std::memcpy(&value, &bits, sizeof(value));
+    return value;
+  };
+  EXPECT_EQ(bf16(1.0f), 0x3F80);
+  EXPECT_EQ(bf16(-0.0f), 0x8000);
+  EXPECT_EQ(bf16(of_bits(0x3F808000)), 0x3F80) << "a tie goes to the even neighbour below";
+  EXPECT_EQ(bf16(of_bits(0x3F818000)), 0x3F82) << "and above";
+  EXPECT_EQ(bf16(of_bits(0x3F808001)), 0x3F81);
+  EXPECT_EQ(bf16(of_bits(0xBFFFFFFF)), 0xC000) << "carries into the exponent";
+  EXPECT_EQ(bf16(of_bits(0x7F7FFFFF)), 0x7F80) << "the largest number is nearer to infinity";
+  EXPECT_EQ(bf16(of_bits(0xFF800000)), 0xFF80);
+  EXPECT_EQ(bf16(of_bits(0x7FFFFFFF)), 0x7FFF) << "a NaN, not a negative zero";
+  EXPECT_EQ(bf16(of_bits(0x7F800001)), 0x7FC0) << "a NaN, not an infinity";
+}
+
+TEST_P(KernelRows, RoundsRowsOfAnyWidthAndStride) {
+  for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{1, 1}, {3, 16}, {5, 37}, {2, 65}}) {
+    for (const int64_t stride : {cols, cols + 3}) {
+      const auto from = normals(rows * stride, 1);
+      std::vector<uint16_t> to(rows * cols + 1, 0xABCD);
+      to_bf16(rows, cols, from.data(), stride, to.data());
+      EXPECT_EQ(to.back(), 0xABCD);
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t c = 0; c < cols; ++c) {
+          const uint32_t bits = uint32_t{to[r * cols + c]} << 16;
+          float value;
+          std::memcpy(&value, &bits, sizeof(value));
+          const float want = from[r * stride + c];
+          EXPECT_NEAR(value, want, std::abs(want) / 256);
+        }
+      }
     }
   }
 }

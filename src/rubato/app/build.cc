@@ -51,6 +51,10 @@ StatusOr<ModelConfig> build_model(const Recipe& recipe, int64_t data_vocab) {
   return config;
 }
 
+Products products_of(const Recipe& recipe) {
+  return recipe.text("train.products") == "bf16" ? Products::kBf16 : Products::kFp32;
+}
+
 StatusOr<BuiltWorkload> build_language_model(const Recipe& recipe) {
   const std::string& directory = recipe.text("data.directory");
   if (directory.empty()) {
@@ -63,6 +67,7 @@ StatusOr<BuiltWorkload> build_language_model(const Recipe& recipe) {
   LmWorkloadOptions options{.sequence_length = recipe.integer("train.sequence_length"),
                             .lanes = static_cast<int>(recipe.integer("train.lanes")),
                             .recompute = recipe.flag("train.recompute"),
+                            .products = products_of(recipe),
                             .validation_sequences = recipe.integer("eval.sequences"),
                             .optimizer = std::move(optimizer)};
   RUBATO_ASSIGN_OR_RETURN(auto workload, LmWorkload::make(config, dataset, std::move(options)));
@@ -289,6 +294,8 @@ StatusOr<SimulationConfig> pretraining_config(const Recipe& recipe, int threads)
   return config;
 }
 
+Status check_processor(const Recipe& recipe) { return check_products(products_of(recipe)); }
+
 StatusOr<SimulationConfig> training_config(const Recipe& recipe, int threads) {
   const bool data_parallel = recipe.text("train.mode") == "data-parallel";
   if (data_parallel) RUBATO_RETURN_IF_ERROR(check_nobody_leaves(recipe));
@@ -336,7 +343,8 @@ std::string pretraining_key(const Recipe& recipe) {
   constexpr std::array<std::string_view, 11> kPrefixes = {
       "run.seed", "model.", "toy.",        "quadratic.",  "data.",      "pretrain.",
       "inner.",   "eval.",  "checkpoint.", "train.local", "train.batch"};
-  constexpr std::array<std::string_view, 2> kMore = {"train.sequence_length", "train.lanes"};
+  constexpr std::array<std::string_view, 3> kMore = {"train.sequence_length", "train.lanes",
+                                                     "train.products"};
   std::string text;
   for (const auto& [key, value] : recipe.resolved()) {
     const auto starts = [&key = key](std::string_view prefix) { return key.starts_with(prefix); };

@@ -20,6 +20,9 @@ struct BuiltWorkload {
 /// Opens or generates the data. Errors name the recipe key, or the file that is at fault.
 StatusOr<BuiltWorkload> build_workload(const Recipe& recipe, int threads);
 
+/// FailedPrecondition when this processor cannot train as the recipe wants; it may evaluate.
+Status check_processor(const Recipe& recipe);
+
 /// The pretraining: one worker over all shards, plain inner optimizer steps. The recipe has
 /// pretrain.steps.
 StatusOr<SimulationConfig> pretraining_config(const Recipe& recipe, int threads);

@@ -28,6 +28,7 @@ constexpr int kMemoryBoundRepeats = 5;
 struct BenchFlags {
   std::vector<std::string> names;
   std::vector<std::string> shapes;  // of the model; empty: the default
+  std::vector<std::string> products = {"fp32"};
   int threads = 0;
   double seconds = 3;
   std::string llm_c, python;
@@ -56,31 +57,48 @@ std::vector<EngineShape> chosen_shapes(const BenchFlags& flags) {
   return shapes;
 }
 
+std::vector<Products> chosen_products(const BenchFlags& flags) {
+  std::vector<Products> chosen;
+  for (const std::string& name : flags.products) {
+    chosen.push_back(
+        static_cast<Products>(std::ranges::find(kProductsNames, name) - kProductsNames.begin()));
+  }
+  return chosen;
+}
+
 StatusOr<BenchResult> engine(const BenchFlags& flags, int threads) {
   RUBATO_ASSIGN_OR_RETURN(auto optimizer, adamw());
   const std::vector<EngineShape> shapes = chosen_shapes(flags);
-  RUBATO_ASSIGN_OR_RETURN(const auto rows,
-                          bench_engine(shapes, std::move(optimizer), {threads, flags.seconds}));
+  std::vector<EngineRow> rows;
+  for (const EngineShape& shape : shapes) {
+    for (const Products products : chosen_products(flags)) {
+      RUBATO_ASSIGN_OR_RETURN(
+          auto some, bench_engine({&shape, 1}, optimizer, {threads, flags.seconds, products}));
+      rows.push_back(std::move(some.front()));
+    }
+  }
   BenchResult result;
   Table speed, parts;
   speed.columns = {{"engine", "", "shape of the model"},
+                   {"products", "", "operands of matrix products"},
                    {"tokens", "1/s", "of the median training step"},
                    {"speed", "GFLOP/s", "6 N_matmul + 6 L H E (T + 1) a token"},
-                   {"FMA peak", "GFLOP/s", "register-only loop, before and after"},
+                   {"FMA peak", "GFLOP/s", "register-only loop in fp32, before and after"},
                    {"share", "1", "speed / peak"},
                    {"disturbed", "1", "change of the peak during the run"},
                    {"steps", "1", "measured"},
                    {"memory", "MB", "engine, parameters and optimizer state"}};
-  parts.columns = {{"ms a step", "", "of each thread, by part"}};
+  parts.columns = {{"ms a step", "", "of each thread, by part"}, {"products", "", ""}};
   for (const std::string_view name : kStepPartNames)
     parts.columns.push_back({std::string(name), "ms", ""});
   parts.columns.push_back({"whole step", "ms", "waiting and starting included"});
   for (const EngineRow& row : rows) {
-    speed.rows.push_back({row.name, fixed(row.tokens_per_s, 0), fixed(row.gflops, 0),
+    const std::string products(kProductsNames[static_cast<size_t>(row.products)]);
+    speed.rows.push_back({row.name, products, fixed(row.tokens_per_s, 0), fixed(row.gflops, 0),
                           fixed(row.peak_gflops, 0), fixed(row.share_of_peak, 3),
                           fixed(row.peak_change, 3), cat(row.steps),
                           fixed(static_cast<double>(row.memory_bytes) / 1e6, 0)});
-    std::vector<std::string> cells = {row.name};
+    std::vector<std::string> cells = {row.name, products};
     for (const double ms : row.part_ms) cells.push_back(fixed(ms, 2));
     cells.push_back(fixed(row.step_ms_median, 2));
     parts.rows.push_back(std::move(cells));
@@ -88,6 +106,7 @@ StatusOr<BenchResult> engine(const BenchFlags& flags, int threads) {
     for (size_t i = 0; i < row.part_ms.size(); ++i) part_ms[kStepPartNames[i]] = row.part_ms[i];
     result.rows.push_back({{"bench", "engine"},
                            {"shape", row.name},
+                           {"products", products},
                            {"threads", row.threads},
                            {"tokens_per_s", row.tokens_per_s},
                            {"gflops", row.gflops},
@@ -105,8 +124,9 @@ StatusOr<BenchResult> engine(const BenchFlags& flags, int threads) {
 }
 
 StatusOr<BenchResult> generation(const BenchFlags& flags, int threads) {
-  RUBATO_ASSIGN_OR_RETURN(const auto rows,
-                          bench_generation(chosen_shapes(flags), {threads, flags.seconds}));
+  RUBATO_ASSIGN_OR_RETURN(
+      const auto rows,
+      bench_generation(chosen_shapes(flags), {.threads = threads, .seconds = flags.seconds}));
   BenchResult result;
   Table table;
   table.columns = {{"generation", "", "shape of the model"},
@@ -306,6 +326,10 @@ void add_bench(CLI::App& app, CommandBody& chosen) {
                    "for peers a,a4096,b")
       ->delimiter(',')
       ->check(CLI::IsMember(shapes));
+  command->add_option("--products", flags->products, "of the engine, in turns: fp32,bf16")
+      ->delimiter(',')
+      ->check(CLI::IsMember(std::vector<std::string>(kProductsNames.begin(), kProductsNames.end())))
+      ->capture_default_str();
   command->add_option("--threads", flags->threads, "0: all cores")->check(CLI::Range(0, 1024));
   command->add_option("--seconds", flags->seconds, "of measured steps for each shape")
       ->check(number_in(0.1, 3600.0))

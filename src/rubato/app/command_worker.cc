@@ -132,6 +132,7 @@ class WorkerProcess {
     }
     RUBATO_ASSIGN_OR_RETURN(Recipe recipe, recipe_of_description(run, data));
     recipe_.emplace(std::move(recipe));
+    RUBATO_RETURN_IF_ERROR(check_processor(*recipe_));
     threads_ = thread_count(flags_.threads);
     RUBATO_ASSIGN_OR_RETURN(built_, build_workload(*recipe_, threads_));
     if (built_.data_digest == run.data_digest()) return absl::OkStatus();

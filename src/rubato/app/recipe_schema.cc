@@ -110,6 +110,11 @@ RecipeSection train_section() {
        flag_option("recompute", false,
                    "make activations again in the backward pass: the same bits, a third more work, "
                    "much less memory with many layers"),
+       choice_option("products", "fp32", {"fp32", "bf16"},
+                     "of matrices in training steps; bf16: operands rounded to 8 significant bits, "
+                     "sums, weights and the rest in fp32, for processors with AVX512_BF16 or AMX, "
+                     "pays where products are most of a step: docs/engine.md (Kalamkar et al. "
+                     "2019)"),
        integer_option("inner_rewarm_steps", 0, 0, kMany, "local steps",
                       "ramp of the rate for a worker that joins late or lost its inner state"),
        choice_option("inner_state", "keep", {"keep", "reset"},
@@ -119,7 +124,7 @@ RecipeSection train_section() {
                      "local steps are done, or earlier by the time that receiving takes")},
       "",
       "",
-      {"sequence_length", "lanes", "recompute"}};
+      {"sequence_length", "lanes", "recompute", "products"}};
 }
 
 RecipeSection pretrain_section() {

@@ -27,6 +27,7 @@ class Run {
 
   StatusOr<RunResult> execute() {
     began_ = env_.clock();
+    RUBATO_RETURN_IF_ERROR(check_processor(recipe_));
     RUBATO_RETURN_IF_ERROR(check_phases_fit());
     if (!env_.directory.empty()) RUBATO_RETURN_IF_ERROR(open_directory());
     if (!recorder_) recorder_.emplace(nullptr, env_.progress);

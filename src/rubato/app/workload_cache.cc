@@ -7,7 +7,7 @@ StatusOr<const BuiltWorkload*> WorkloadCache::get(const Recipe& recipe) {
   for (const auto& [name, value] : recipe.resolved()) {
     for (const std::string_view part :
          {"model.", "toy.", "quadratic.", "data.", "inner.", "train.sequence", "train.lanes",
-          "train.recompute", "eval.sequences"}) {
+          "train.recompute", "train.products", "eval.sequences"}) {
       if (name.starts_with(part)) key += cat(name, " = ", to_text(value), "\n");
     }
   }

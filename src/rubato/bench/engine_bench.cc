@@ -33,6 +33,7 @@ StatusOr<EngineRow> bench_shape(const EngineShape& shape,
                                         .sequence_length = shape.sequence_length,
                                         .max_batch = shape.batch,
                                         .threads = options.threads,
+                                        .products = options.products,
                                         .optimizer = optimizer}));
   const int64_t size = engine->layout().size();
   RUBATO_RETURN_IF_ERROR(check_memory(size * (1 + optimizer->num_planes()) * 4));
@@ -63,6 +64,7 @@ StatusOr<EngineRow> bench_shape(const EngineShape& shape,
   const double step_tokens = static_cast<double>(shape.batch * shape.sequence_length);
   EngineRow row;
   row.name = shape.name;
+  row.products = options.products;
   row.threads = options.threads;
   row.tokens_per_s = step_tokens / step_s;
   row.gflops = row.tokens_per_s * model_flops_per_token(shape.model, shape.sequence_length) / 1e9;

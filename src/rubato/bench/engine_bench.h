@@ -10,6 +10,7 @@
 
 #include "rubato/base/status.h"
 #include "rubato/lm/model_config.h"
+#include "rubato/lm/products.h"
 #include "rubato/trainer/inner_optimizer.h"
 
 namespace rubato {
@@ -24,12 +25,13 @@ struct EngineShape {
 
 struct EngineRow {
   std::string name;
+  Products products = Products::kFp32;
   int threads = 1;
   double tokens_per_s = 0;    // of the median step
   double gflops = 0;          // by model_flops_per_token
   double peak_gflops = 0;     // best register-only loop of all threads, before and after
   double peak_change = 0;     // [1] |after - before| / best: above 0.03 the run was disturbed
-  double share_of_peak = 0;   // gflops / peak_gflops
+  double share_of_peak = 0;   // gflops / peak_gflops, the peak of fp32 whatever `products` says
   double step_ms_median = 0;  // whole steps, optimizer included
   double step_ms_best = 0;
   int64_t steps = 0;            // measured
@@ -40,6 +42,7 @@ struct EngineRow {
 struct EngineBenchOptions {
   int threads = 2;
   double seconds = 3;  // of measured steps a shape; at least twenty steps are taken
+  Products products = Products::kFp32;  // of the training engine
 };
 
 /// Width 128: a, a4096 (pieces), and tiny, which is a with parameters whose products are denormal;
@@ -50,7 +53,8 @@ std::vector<EngineShape> engine_bench_shapes();
 /// [GFLOP/s] of the register-only loop on `threads` threads at once, best of several tries.
 double measure_fma_peak(int threads);
 
-/// One row a shape, in order. ResourceExhausted when a shape does not fit in memory.
+/// One row a shape, in order. ResourceExhausted when a shape does not fit in memory,
+/// FailedPrecondition for products that this processor does not have.
 StatusOr<std::vector<EngineRow>> bench_engine(std::span<const EngineShape> shapes,
                                               std::shared_ptr<const InnerOptimizer> optimizer,
                                               const EngineBenchOptions& options);

@@ -151,7 +151,7 @@ StatusOr<std::vector<PeerRow>> bench_peers(std::span<const EngineShape> shapes,
   if (!llm_c.empty()) peers.push_back("llm.c");
   if (!options.python.empty()) peers.insert(peers.end(), {"PyTorch eager", "PyTorch compile"});
   if (peers.empty()) return std::vector<PeerRow>();
-  const EngineBenchOptions own{options.threads, options.seconds};
+  const EngineBenchOptions own{.threads = options.threads, .seconds = options.seconds};
   std::vector<PeerRow> rows;
   for (const EngineShape& shape : shapes) {
     const auto ours = [&]() -> StatusOr<double> {

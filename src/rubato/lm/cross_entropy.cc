@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include "rubato/lm/gemm.h"
 #include "rubato/lm/kernels/rows.h"
 
 namespace rubato {
@@ -45,23 +44,25 @@ CrossEntropy::Tile CrossEntropy::tile(int64_t index) const {
           .count = std::min(kTileColumns, vocab_ - begin)};
 }
 
-double CrossEntropy::loss(int64_t rows, const float* x, const ForwardWeights& weights,
-                          const int32_t* targets) {
+double CrossEntropy::loss(Multiplier& multiply, int64_t rows, const float* x,
+                          const ForwardWeights& weights, const int32_t* targets) {
   double total = 0;
   for (int64_t r = 0; r < rows; r += chunk_rows_) {
-    total += forward_chunk(std::min(chunk_rows_, rows - r), x + r * width_, weights, targets + r);
+    total += forward_chunk(multiply, std::min(chunk_rows_, rows - r), x + r * width_, weights,
+                           targets + r);
   }
   return total;
 }
 
-double CrossEntropy::loss_and_gradient(int64_t rows, const float* x, const ForwardWeights& weights,
-                                       const float* weight, const int32_t* targets, float scale,
-                                       bool first, float* dx, float* dweight) {
+double CrossEntropy::loss_and_gradient(Multiplier& multiply, int64_t rows, const float* x,
+                                       const ForwardWeights& weights, const float* weight,
+                                       const int32_t* targets, float scale, bool first, float* dx,
+                                       float* dweight) {
   double total = 0;
   for (int64_t r = 0; r < rows; r += chunk_rows_) {
     const int64_t count = std::min(chunk_rows_, rows - r);
-    total += forward_chunk(count, x + r * width_, weights, targets + r);
-    backward_chunk(count, x + r * width_, weight, targets + r, scale, first && r == 0,
+    total += forward_chunk(multiply, count, x + r * width_, weights, targets + r);
+    backward_chunk(multiply, count, x + r * width_, weight, targets + r, scale, first && r == 0,
                    dx + r * width_, dweight);
   }
   return total;
@@ -77,14 +78,14 @@ void CrossEntropy::scale_earlier_tiles(int64_t row, int64_t tiles, float factor)
   }
 }
 
-double CrossEntropy::forward_chunk(int64_t rows, const float* x, const ForwardWeights& weights,
-                                   const int32_t* targets) {
+double CrossEntropy::forward_chunk(Multiplier& multiply, int64_t rows, const float* x,
+                                   const ForwardWeights& weights, const int32_t* targets) {
   std::fill_n(shift_, rows, -std::numeric_limits<float>::infinity());
   std::fill_n(row_sum_, rows, 0.0);
   for (int64_t index = 0; index < tiles_; ++index) {
     const Tile t = tile(index);
-    gemm_nn(rows, t.count, width_, x, width_, weights.head(t.begin), t.count, 0.0f, t.values,
-            tile_stride_);
+    multiply.nn(rows, t.count, width_, x, width_, weights.head(t.begin), t.count, 0.0f, t.values,
+                tile_stride_);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t column = targets[r] - t.begin;
       if (column >= 0 && column < t.count) target_[r] = t.values[r * tile_stride_ + column];
@@ -103,18 +104,18 @@ double CrossEntropy::forward_chunk(int64_t rows, const float* x, const ForwardWe
   return total;
 }
 
-void CrossEntropy::backward_chunk(int64_t rows, const float* x, const float* weight,
-                                  const int32_t* targets, float scale, bool first, float* dx,
-                                  float* dweight) {
+void CrossEntropy::backward_chunk(Multiplier& multiply, int64_t rows, const float* x,
+                                  const float* weight, const int32_t* targets, float scale,
+                                  bool first, float* dx, float* dweight) {
   for (int64_t r = 0; r < rows; ++r)
     factor_[r] = static_cast<float>(static_cast<double>(scale) / row_sum_[r]);
   kernels::scale_rows(rows, width_, factor_, x, scaled_x_);
   for (int64_t index = 0; index < tiles_; ++index) {
     const Tile t = tile(index);
-    gemm_nn(rows, width_, t.count, t.values, tile_stride_, weight + t.begin * width_, width_,
-            index == 0 ? 0.0f : 1.0f, dx, width_);
-    gemm_tn(t.count, width_, rows, t.values, tile_stride_, scaled_x_, width_, first ? 0.0f : 1.0f,
-            dweight + t.begin * width_, width_);
+    multiply.nn(rows, width_, t.count, t.values, tile_stride_, weight + t.begin * width_, width_,
+                index == 0 ? 0.0f : 1.0f, dx, width_);
+    multiply.tn(t.count, width_, rows, t.values, tile_stride_, scaled_x_, width_,
+                first ? 0.0f : 1.0f, dweight + t.begin * width_, width_);
   }
   kernels::scale_rows(rows, width_, factor_, dx, dx);
   kernels::gather_add_rows(rows, width_, -scale, weight, targets, dx);

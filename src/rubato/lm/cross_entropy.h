@@ -13,6 +13,7 @@
 
 #include "rubato/lm/arena.h"
 #include "rubato/lm/forward_weights.h"
+#include "rubato/lm/products.h"
 
 namespace rubato {
 
@@ -22,12 +23,14 @@ class CrossEntropy {
   CrossEntropy(int64_t rows, int64_t width, int64_t vocab, bool backward, Carver& carver);
 
   /// Sum of the losses [nats] of rows x (rows, D).
-  double loss(int64_t rows, const float* x, const ForwardWeights& weights, const int32_t* targets);
+  double loss(Multiplier& multiply, int64_t rows, const float* x, const ForwardWeights& weights,
+              const int32_t* targets);
   /// The same, and the gradient of `scale` * loss, with the head (V, D) as the parameters have it:
   /// written to dx (rows, D), added to dweight (V, D), which is overwritten instead when `first`.
-  double loss_and_gradient(int64_t rows, const float* x, const ForwardWeights& weights,
-                           const float* weight, const int32_t* targets, float scale, bool first,
-                           float* dx, float* dweight);
+  double loss_and_gradient(Multiplier& multiply, int64_t rows, const float* x,
+                           const ForwardWeights& weights, const float* weight,
+                           const int32_t* targets, float scale, bool first, float* dx,
+                           float* dweight);
 
  private:
   struct Tile {
@@ -37,10 +40,10 @@ class CrossEntropy {
   };
   Tile tile(int64_t index) const;
   void scale_earlier_tiles(int64_t row, int64_t tiles, float factor);
-  double forward_chunk(int64_t rows, const float* x, const ForwardWeights& weights,
-                       const int32_t* targets);
-  void backward_chunk(int64_t rows, const float* x, const float* weight, const int32_t* targets,
-                      float scale, bool first, float* dx, float* dweight);
+  double forward_chunk(Multiplier& multiply, int64_t rows, const float* x,
+                       const ForwardWeights& weights, const int32_t* targets);
+  void backward_chunk(Multiplier& multiply, int64_t rows, const float* x, const float* weight,
+                      const int32_t* targets, float scale, bool first, float* dx, float* dweight);
 
   int64_t width_, vocab_;
   int64_t chunk_rows_;  // R

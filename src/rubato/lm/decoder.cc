@@ -21,7 +21,7 @@ int64_t share_begin(int64_t count, int64_t part, int64_t parts, int64_t together
 
 Decoder::Decoder(const ModelConfig& config, const ModelOffsets& offsets,
                  const ForwardWeights& weights, int64_t positions, int64_t sequences, int parts,
-                 Keeps keeps, Carver& carver)
+                 Keeps keeps, Products products, Carver& carver)
     : config_(config),
       offsets_(&offsets),
       weights_(&weights),
@@ -39,15 +39,17 @@ Decoder::Decoder(const ModelConfig& config, const ModelOffsets& offsets,
       qkv_(carver.take<float>(max_rows_ * row_width_)) {
   const bool backward = keeps != Keeps::kNothing;
   for (int64_t i = 0; i < parts; ++i) {
-    const int64_t most_rows = std::min(max_rows_, (max_rows_ + parts - 1) / parts + kRowsTogether);
+    const int64_t share = std::min(max_rows_, (max_rows_ + parts - 1) / parts + kRowsTogether);
+    const int64_t most_rows = parts == 1 ? max_rows_ : share;
     const Range heads{share_begin(config.kv_heads, i, parts, 1),
                       share_begin(config.kv_heads, i + 1, parts, 1)};
-    parts_.push_back({.rows = {0, 0},
-                      .heads = heads,
-                      .loss = 0,
-                      .clock = PartClock(),
-                      .cross_entropy = CrossEntropy(parts == 1 ? max_rows_ : most_rows,
-                                                    config.width, config.vocab, backward, carver)});
+    parts_.push_back(
+        {.rows = {0, 0},
+         .heads = heads,
+         .loss = 0,
+         .clock = PartClock(),
+         .cross_entropy = CrossEntropy(most_rows, config.width, config.vocab, backward, carver),
+         .multiply = take_multiplier(most_rows, products, carver)});
   }
   take_layers(carver);
   if (backward) {
@@ -57,6 +59,13 @@ Decoder::Decoder(const ModelConfig& config, const ModelOffsets& offsets,
     dmixed_ = carver.take<float>(max_rows_ * q_width_);
   }
   list_work();
+}
+
+// The left factor is always an activation or its gradient; the right one a weight, or an
+// activation.
+Multiplier Decoder::take_multiplier(int64_t rows, Products products, Carver& carver) const {
+  const int64_t widest = std::max({2 * config_.ffn, row_width_, config_.width, kTileColumns});
+  return {products, rows * widest, std::max(rows, config_.width) * widest, carver};
 }
 
 void Decoder::take_layers(Carver& carver) {
@@ -147,8 +156,8 @@ double Decoder::loss(const float* params) {
   double sum = 0;
   for (Part& part : parts_) {
     const int64_t at = part.rows.begin;
-    sum += part.cross_entropy.loss(part.rows.size(), normed_ + at * config_.width, *weights_,
-                                   targets_ + at);
+    sum += part.cross_entropy.loss(part.multiply, part.rows.size(), normed_ + at * config_.width,
+                                   *weights_, targets_ + at);
   }
   return sum;
 }
@@ -244,8 +253,8 @@ void Decoder::enter(int64_t layer, Part& part, const Pass& pass) {
                             pass.params + offsets_->layers[layer].attention_norm,
                             cache.normed + at * d, cache.rms + at);
   part.clock.lap(StepPart::kNorms);
-  gemm_nn(rows, row_width_, d, cache.normed + at * d, d, weights_->layer(layer).qkv, row_width_,
-          0.0f, qkv_ + at * row_width_, row_width_);
+  part.multiply.nn(rows, row_width_, d, cache.normed + at * d, d, weights_->layer(layer).qkv,
+                   row_width_, 0.0f, qkv_ + at * row_width_, row_width_);
   part.clock.lap(StepPart::kProjections);
 }
 
@@ -263,15 +272,15 @@ void Decoder::feed(int64_t layer, Part& part, const Pass& pass) {
   const int64_t d = config_.width, f = config_.ffn, at = part.rows.begin, rows = part.rows.size();
   std::memcpy(cache.x_mid + at * d, cache.x + at * d,
               static_cast<size_t>(rows * d) * sizeof(float));
-  gemm_nn(rows, d, q_width_, cache.mixed + at * q_width_, q_width_, weights.out, d, 1.0f,
-          cache.x_mid + at * d, d);
+  part.multiply.nn(rows, d, q_width_, cache.mixed + at * q_width_, q_width_, weights.out, d, 1.0f,
+                   cache.x_mid + at * d, d);
   part.clock.lap(StepPart::kProjections);
   kernels::rms_norm_forward(rows, d, static_cast<float>(config_.norm_eps), cache.x_mid + at * d,
                             pass.params + offsets_->layers[layer].ffn_norm,
                             cache.normed_mid + at * d, cache.rms_mid + at);
   part.clock.lap(StepPart::kNorms);
-  gemm_nn(rows, 2 * f, d, cache.normed_mid + at * d, d, weights.gate_up, 2 * f, 0.0f,
-          cache.gate_up + at * 2 * f, 2 * f);
+  part.multiply.nn(rows, 2 * f, d, cache.normed_mid + at * d, d, weights.gate_up, 2 * f, 0.0f,
+                   cache.gate_up + at * 2 * f, 2 * f);
   part.clock.lap(StepPart::kProjections);
   kernels::swiglu_forward(rows, f, cache.gate_up + at * 2 * f, cache.active + at * f);
   part.clock.lap(StepPart::kSwiglu);
@@ -282,7 +291,8 @@ void Decoder::leave(int64_t layer, Part& part) {
   const int64_t d = config_.width, f = config_.ffn, at = part.rows.begin, rows = part.rows.size();
   float* next = (layer + 1 < config_.layers ? layers_[layer + 1].x : x_) + at * d;
   std::memcpy(next, cache.x_mid + at * d, static_cast<size_t>(rows * d) * sizeof(float));
-  gemm_nn(rows, d, f, cache.active + at * f, f, weights_->layer(layer).down, d, 1.0f, next, d);
+  part.multiply.nn(rows, d, f, cache.active + at * f, f, weights_->layer(layer).down, d, 1.0f, next,
+                   d);
   part.clock.lap(StepPart::kProjections);
 }
 
@@ -297,8 +307,8 @@ void Decoder::head(Part& part, const Pass& pass) {
   const int64_t d = config_.width, at = part.rows.begin, rows = part.rows.size();
   last_norm(part, pass.params);
   part.loss = part.cross_entropy.loss_and_gradient(
-      rows, normed_ + at * d, *weights_, pass.params + offsets_->head, targets_ + at, pass.scale,
-      pass.first, dnormed_ + at * d, pass.gradient + offsets_->head);
+      part.multiply, rows, normed_ + at * d, *weights_, pass.params + offsets_->head, targets_ + at,
+      pass.scale, pass.first, dnormed_ + at * d, pass.gradient + offsets_->head);
   part.clock.lap(StepPart::kHead);
   std::fill_n(dx_ + at * d, rows * d, 0.0f);
   kernels::rms_norm_backward(rows, d, dnormed_ + at * d, x_ + at * d,
@@ -318,23 +328,24 @@ void Decoder::back_feed(int64_t layer, Part& part, const Pass& pass) {
   float* dx = dx_ + at * d;
   float* dactive = dwide_ + at * f;
   float* gate_up = cache.gate_up + at * 2 * f;
-  gemm_tn(d, f, rows, dx, d, cache.active + at * f, f, keep, gradient + offsets.down, f);
-  gemm_nn(rows, f, d, dx, d, params + offsets.down, f, 0.0f, dactive, f);
+  part.multiply.tn(d, f, rows, dx, d, cache.active + at * f, f, keep, gradient + offsets.down, f);
+  part.multiply.nn(rows, f, d, dx, d, params + offsets.down, f, 0.0f, dactive, f);
   part.clock.lap(StepPart::kProjections);
   kernels::swiglu_backward(rows, f, dactive, gate_up);
   part.clock.lap(StepPart::kSwiglu);
-  gemm_tn(2 * f, d, rows, gate_up, 2 * f, cache.normed_mid + at * d, d, keep,
-          gradient + offsets.gate_up, d);
-  gemm_nn(rows, d, 2 * f, gate_up, 2 * f, params + offsets.gate_up, d, 0.0f, dnormed_ + at * d, d);
+  part.multiply.tn(2 * f, d, rows, gate_up, 2 * f, cache.normed_mid + at * d, d, keep,
+                   gradient + offsets.gate_up, d);
+  part.multiply.nn(rows, d, 2 * f, gate_up, 2 * f, params + offsets.gate_up, d, 0.0f,
+                   dnormed_ + at * d, d);
   part.clock.lap(StepPart::kProjections);
   kernels::rms_norm_backward(rows, d, dnormed_ + at * d, cache.x_mid + at * d,
                              params + offsets.ffn_norm, cache.rms_mid + at, dx,
                              gradient + offsets.ffn_norm);
   part.clock.lap(StepPart::kNorms);
-  gemm_tn(d, q_width_, rows, dx, d, cache.mixed + at * q_width_, q_width_, keep,
-          gradient + offsets.out, q_width_);
-  gemm_nn(rows, q_width_, d, dx, d, params + offsets.out, q_width_, 0.0f, dmixed_ + at * q_width_,
-          q_width_);
+  part.multiply.tn(d, q_width_, rows, dx, d, cache.mixed + at * q_width_, q_width_, keep,
+                   gradient + offsets.out, q_width_);
+  part.multiply.nn(rows, q_width_, d, dx, d, params + offsets.out, q_width_, 0.0f,
+                   dmixed_ + at * q_width_, q_width_);
   part.clock.lap(StepPart::kProjections);
 }
 
@@ -352,10 +363,10 @@ void Decoder::back_enter(int64_t layer, Part& part, const Pass& pass) {
   const int64_t d = config_.width, at = part.rows.begin, rows = part.rows.size();
   if (rows == 0) return;
   const float* dqkv = qkv_ + at * row_width_;
-  gemm_tn(row_width_, d, rows, dqkv, row_width_, cache.normed + at * d, d, pass.first ? 0.0f : 1.0f,
-          pass.gradient + offsets.qkv, d);
-  gemm_nn(rows, d, row_width_, dqkv, row_width_, pass.params + offsets.qkv, d, 0.0f,
-          dnormed_ + at * d, d);
+  part.multiply.tn(row_width_, d, rows, dqkv, row_width_, cache.normed + at * d, d,
+                   pass.first ? 0.0f : 1.0f, pass.gradient + offsets.qkv, d);
+  part.multiply.nn(rows, d, row_width_, dqkv, row_width_, pass.params + offsets.qkv, d, 0.0f,
+                   dnormed_ + at * d, d);
   part.clock.lap(StepPart::kProjections);
   kernels::rms_norm_backward(rows, d, dnormed_ + at * d, cache.x + at * d,
                              pass.params + offsets.attention_norm, cache.rms + at, dx_ + at * d,

@@ -18,6 +18,7 @@
 #include "rubato/lm/forward_weights.h"
 #include "rubato/lm/model_config.h"
 #include "rubato/lm/model_offsets.h"
+#include "rubato/lm/products.h"
 #include "rubato/lm/step_profile.h"
 
 namespace rubato {
@@ -39,9 +40,10 @@ class Decoder {
 
   /// For microbatches of up to `sequences` sequences of `positions` tokens, shared by `parts`.
   /// `offsets` and `weights` outlive the decoder; `weights` are made from the parameters before
-  /// every call. init() before use.
+  /// every call; logits() alone is fp32 whatever `products` says. init() before use.
   Decoder(const ModelConfig& config, const ModelOffsets& offsets, const ForwardWeights& weights,
-          int64_t positions, int64_t sequences, int parts, Keeps keeps, Carver& carver);
+          int64_t positions, int64_t sequences, int parts, Keeps keeps, Products products,
+          Carver& carver);
   void init();
   /// Starts a new count; nullptr stops counting.
   void start_clocks(ReadClock clock);
@@ -103,9 +105,11 @@ class Decoder {
     double loss = 0;
     PartClock clock;
     CrossEntropy cross_entropy;
+    Multiplier multiply;
   };
 
   void list_work();
+  Multiplier take_multiplier(int64_t rows, Products products, Carver& carver) const;
   void take_layers(Carver& carver);
   LayerCache take_layer(Carver& carver);
   float* take_input(Carver& carver) const;

@@ -26,6 +26,7 @@ int64_t part_begin(int64_t count, int64_t part, int64_t parts) {
 
 Status check_options(const EngineOptions& options) {
   RUBATO_RETURN_IF_ERROR(validate(options.model));
+  RUBATO_RETURN_IF_ERROR(check_products(options.products));
   if (options.sequence_length < 1 || options.max_batch < 1 || options.lanes < 1 ||
       options.threads < 1) {
     return absl::InvalidArgumentError(cat(
@@ -57,7 +58,8 @@ void Engine::carve(Carver& carver) {
                                                     : Decoder::Keeps::kActivations;
   for (int i = 0; i < (lanes_share() ? 1 : options_.threads); ++i) {
     decoders_.emplace_back(options_.model, offsets_, *weights_, options_.sequence_length,
-                           microbatch_, lanes_share() ? options_.lanes : 1, keeps, carver);
+                           microbatch_, lanes_share() ? options_.lanes : 1, keeps,
+                           options_.products, carver);
   }
   microbatch_losses_ = carver.take<double>(pieces(options_.max_batch, microbatch_));
   if (!options_.backward) return;

@@ -19,6 +19,7 @@
 #include "rubato/lm/decoder.h"
 #include "rubato/lm/model_config.h"
 #include "rubato/lm/model_offsets.h"
+#include "rubato/lm/products.h"
 #include "rubato/lm/step_profile.h"
 #include "rubato/lm/team.h"
 #include "rubato/trainer/trainer.h"
@@ -35,13 +36,16 @@ struct EngineOptions {
   // Keep the input of each layer only and make its activations again in the backward pass: the
   // same bits, a third more work, memory of one layer.
   bool recompute = false;
+  // Of losses, gradients and steps; logits() and what an inner optimizer multiplies stay fp32.
+  Products products = Products::kFp32;
   // Of step(); nullptr: there are no steps.
   std::shared_ptr<const InnerOptimizer> optimizer = nullptr;
 };
 
 class Engine {
  public:
-  /// InvalidArgument for an impossible shape, ResourceExhausted when memory or threads are short.
+  /// InvalidArgument for an impossible shape, FailedPrecondition for products that this processor
+  /// does not have, ResourceExhausted when memory or threads are short.
   static StatusOr<std::unique_ptr<Engine>> make(const EngineOptions& options);
   /// What make() would take, without the caller's parameters and optimizer state.
   static int64_t memory_bytes(const EngineOptions& options);

@@ -102,6 +102,7 @@ EngineOptions LmWorkload::engine_options(int64_t max_batch, int threads) const {
           .lanes = options_.lanes,
           .threads = threads,
           .recompute = options_.recompute,
+          .products = options_.products,
           .optimizer = options_.optimizer};
 }
 

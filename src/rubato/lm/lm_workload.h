@@ -17,10 +17,11 @@
 namespace rubato {
 
 struct LmWorkloadOptions {
-  int64_t sequence_length = 256;       // T
-  int lanes = 2;                       // of every trainer; part of the recipe
-  bool recompute = false;              // activations, see EngineOptions
-  int64_t validation_sequences = 128;  // at most; spread evenly over the validation text
+  int64_t sequence_length = 256;        // T
+  int lanes = 2;                        // of every trainer; part of the recipe
+  bool recompute = false;               // activations, see EngineOptions
+  Products products = Products::kFp32;  // of training steps; evaluation multiplies in fp32
+  int64_t validation_sequences = 128;   // at most; spread evenly over the validation text
   std::shared_ptr<const InnerOptimizer> optimizer;
 };
 

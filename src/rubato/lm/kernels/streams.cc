@@ -78,6 +78,32 @@ void transpose_impl(int64_t rows, int64_t cols, const float* from, int64_t from_
   }
 }
 
+// In integers: what is cut off decides, together with the last bit that stays, whether that one
+// grows. A NaN could so become an infinity, or zero, and gets its quiet bit instead.
+void to_bf16_row(int64_t n, const float* HWY_RESTRICT from, uint16_t* HWY_RESTRICT to) {
+  map(n, [&](auto d, int64_t i) HWY_ATTR {
+    using D = decltype(d);
+    const hn::RebindToUnsigned<D> bits;
+    const hn::RebindToSigned<D> integers;
+    const hn::Rebind<uint16_t, D> halves;
+    const auto value = hn::LoadU(d, from + i);
+    const auto whole = hn::BitCast(bits, value);
+    const auto upper = hn::ShiftRight<16>(whole);
+    const auto last = hn::And(upper, hn::Set(bits, 1));
+    const auto rounded = hn::ShiftRight<16>(hn::Add(whole, hn::Add(last, hn::Set(bits, 0x7FFF))));
+    const auto quiet = hn::Or(upper, hn::Set(bits, 0x40));
+    const auto is_nan = hn::RebindMask(bits, hn::IsNaN(value));
+    const auto kept = hn::IfThenElse(is_nan, quiet, rounded);
+    hn::StoreU(hn::DemoteTo(halves, hn::BitCast(integers, kept)), halves, to + i);
+  });
+}
+
+void to_bf16_impl(int64_t rows, int64_t cols, const float* from, int64_t from_stride,
+                  uint16_t* to) {
+  if (from_stride == cols) return to_bf16_row(rows * cols, from, to);
+  for (int64_t r = 0; r < rows; ++r) to_bf16_row(cols, from + r * from_stride, to + r * cols);
+}
+
 }  // namespace rubato::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -87,6 +113,7 @@ namespace rubato::kernels {
 HWY_EXPORT(add_to_impl);
 HWY_EXPORT(sum_of_squares_impl);
 HWY_EXPORT(transpose_impl);
+HWY_EXPORT(to_bf16_impl);
 
 void add_to(int64_t n, const float* x, float* y) { HWY_DYNAMIC_DISPATCH(add_to_impl)(n, x, y); }
 
@@ -97,6 +124,10 @@ double sum_of_squares(int64_t n, const float* x) {
 void transpose(int64_t rows, int64_t cols, const float* from, int64_t from_stride, float* to,
                int64_t to_stride) {
   HWY_DYNAMIC_DISPATCH(transpose_impl)(rows, cols, from, from_stride, to, to_stride);
+}
+
+void to_bf16(int64_t rows, int64_t cols, const float* from, int64_t from_stride, uint16_t* to) {
+  HWY_DYNAMIC_DISPATCH(to_bf16_impl)(rows, cols, from, from_stride, to);
 }
 
 }  // namespace rubato::kernels

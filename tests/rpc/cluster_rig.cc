@@ -5,6 +5,7 @@
 
 #include "tests/rpc/local_link.h"
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "rubato/rpc/wire.h"
 
@@ -17,7 +18,8 @@ Nanos test_clock() {
 }
 
 std::string fresh_directory(const std::string& name) {
-  const std::string path = testing::TempDir() + "rubato-rpc-" + name;
+  // Tests of one name run at the same time, each in a process of its own.
+  const std::string path = testing::TempDir() + cat("rubato-rpc-", name, "-", getpid());
   std::filesystem::remove_all(path);
   return path;
 }

@@ -1,12 +1,14 @@
 // The driver of a cluster on one thread, over files in memory: what it makes of events that come at
 // awkward moments, and what a power cut leaves of it.
 #include <future>
+#include <thread>
 
 #include "tests/rpc/cluster_rig.h"
 #include "tests/sim/fixtures.h"
 #include <gtest/gtest.h>
 
 #include "rubato/base/digest.h"
+#include "rubato/rpc/wire.h"
 #include "rubato/store/memory_file_system.h"
 
 namespace rubato {
@@ -69,6 +71,27 @@ class ClusterDriverTest : public testing::Test {
     return verdict.get().value();
   }
 
+  static StatusOr<v1::PushReply> push(Reception& reception, const Task& task,
+                                      const std::vector<float>& delta) {
+    const std::string_view bytes(reinterpret_cast<const char*>(delta.data()),
+                                 delta.size() * sizeof(float));
+    v1::DeltaHeader header;
+    header.set_task(task.id.value());
+    header.mutable_codec()->set_name("fp32");
+    header.set_bytes(std::ssize(bytes));
+    header.set_digest(digest_of(bytes));
+    header.set_steps_done(task.steps);
+    header.set_tokens(task.steps);
+    header.set_train_ns(1);
+    RUBATO_ASSIGN_OR_RETURN(const auto push, reception.push(task.worker, header));
+    v1::Chunk chunk;
+    chunk.set_total(std::ssize(bytes));
+    chunk.set_data(std::string(bytes));
+    chunk.set_checksum(chunk_checksum(bytes));
+    if (!push->answer()) RUBATO_RETURN_IF_ERROR(push->add(chunk));
+    return push->finish();
+  }
+
   MemoryFileSystem files_;
   MemorySink sink_;
   std::unique_ptr<QuadraticWorkload> workload_ = quadratic_workload();
@@ -119,6 +142,35 @@ TEST_F(ClusterDriverTest, AWorkerThatIsBackBeforeItsLossIsBookedGetsWork) {
   const auto message = seat.box->take();
   ASSERT_TRUE(message && message->has_dispatch());
   EXPECT_EQ(message->dispatch().task().id(), cluster_->tasks_in_flight()[0].id.value());
+}
+
+// Two processes of one worker, or one that means ill: the delta that an event tells of stays.
+TEST_F(ClusterDriverTest, AnotherDeltaOfATaskWaitsUntilTheFirstIsJudged) {
+  open();
+  cluster_->attend(kWorker, {});
+  settle();
+  ReceptionConfig config;
+  config.up_codec = {"fp32", {}};
+  const auto reception = Reception::make(*cluster_, config).value();
+  const Task task = cluster_->tasks_in_flight().at(0);
+  const std::vector<float> first(num_params_, 1), second(num_params_, 2);
+  auto verdict = std::async(std::launch::async, [&] {
+    const auto answer = push(*reception, task, first);
+    stop_ = true;
+    return answer;
+  });
+  while (cluster_->spool().list().empty() || !cluster_->spool().list()[0].complete)
+    std::this_thread::yield();
+  const auto refused = push(*reception, task, second);
+  EXPECT_TRUE(absl::IsUnavailable(refused.status())) << refused.status();
+  EXPECT_TRUE(cluster_->run(&stop_).ok());
+  const auto reply = verdict.get();
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_EQ(reply->verdict(), v1::PushReply::VERDICT_APPLIED);
+  // Later it is told what became of the task.
+  const auto late = push(*reception, task, second);
+  ASSERT_TRUE(late.ok()) << late.status();
+  EXPECT_EQ(late->verdict(), v1::PushReply::VERDICT_APPLIED);
 }
 
 }  // namespace

@@ -367,6 +367,26 @@ std::optional<UpdateVerdict> Cluster::answer_at_once(WorkerId worker, TaskId tas
   return verdict_of(task, {*effect});
 }
 
+std::shared_ptr<const void> Cluster::begin_delivery(TaskId task) {
+  const std::lock_guard lock(delivery_mutex_);
+  delivering_.insert(task);
+  return {this, [this, task](const void*) {
+            const std::lock_guard end_lock(delivery_mutex_);
+            delivering_.erase(delivering_.find(task));
+          }};
+}
+
+StatusOr<std::optional<UpdateVerdict>> Cluster::remove_untold(WorkerId worker, TaskId task) {
+  const std::lock_guard lock(delivery_mutex_);
+  if (delivering_.contains(task)) {
+    return absl::UnavailableError(cat("[push] got another delta of task ", task,
+                                      " while one is being judged, want it later"));
+  }
+  if (std::optional<UpdateVerdict> verdict = answer_at_once(worker, task)) return verdict;
+  RUBATO_RETURN_IF_ERROR(spool_->remove(task));
+  return std::nullopt;
+}
+
 StatusOr<UpdateVerdict> Cluster::deliver(WorkerId worker, const DeltaClaim& claim, double norm,
                                          bool finite) {
   auto outcome = std::make_shared<EventOutcome>();

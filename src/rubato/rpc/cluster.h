@@ -110,6 +110,12 @@ class Cluster {
   Spool& spool() { return *spool_; }
   VersionStore& versions() { return *versions_; }
   FileSystem& files() { return *services_.files; }
+  /// As long as this lives, a delta of the task is being made safe and judged: from before it is
+  /// complete in the spool until its event has happened.
+  std::shared_ptr<const void> begin_delivery(TaskId task);
+  /// Removes a complete delta of the task that no event was told of, to make room for another one.
+  /// The answer to the other one when the task is over; Unavailable while one is being judged.
+  StatusOr<std::optional<UpdateVerdict>> remove_untold(WorkerId worker, TaskId task);
   /// Judges a delta that lies in the spool, complete and synced; blocks until it is durable.
   StatusOr<UpdateVerdict> deliver(WorkerId worker, const DeltaClaim& claim, double norm,
                                   bool finite);
@@ -172,6 +178,9 @@ class Cluster {
   mutable std::mutex state_mutex_;  // the driver steps under it, everybody else reads
   std::unique_ptr<ClusterState> state_;
   std::multiset<WorkerId> leaving_;  // lost, and the machine does not know it yet; state_mutex_
+
+  std::mutex delivery_mutex_;  // taken before all others
+  std::multiset<TaskId> delivering_;
 
   std::mutex queue_mutex_;
   std::condition_variable queue_changed_;

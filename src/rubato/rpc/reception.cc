@@ -260,8 +260,13 @@ StatusOr<std::unique_ptr<Push>> Reception::push(WorkerId worker, const v1::Delta
     push->upload_.emplace(std::move(*upload));
   } else {
     if (!absl::IsAlreadyExists(upload.status())) return upload.status();
-    // Nobody has booked the other one, or the answer would have been given above.
-    RUBATO_RETURN_IF_ERROR(spool.remove(push->claim_.task));
+    // The other one's worker died before its event, or is somebody else.
+    RUBATO_ASSIGN_OR_RETURN(const std::optional<UpdateVerdict> verdict,
+                            cluster_.remove_untold(worker, push->claim_.task));
+    if (verdict) {
+      push->answer_ = to_proto(*verdict);
+      return push;
+    }
     RUBATO_ASSIGN_OR_RETURN(SpoolUpload again, spool.begin(push->claim_.task, meta));
     push->upload_.emplace(std::move(again));
   }
@@ -318,6 +323,7 @@ Status Push::measure_spooled() {
 
 StatusOr<v1::PushReply> Push::finish() {
   if (answer_) return *answer_;
+  const auto delivery = cluster_.begin_delivery(claim_.task);
   if (upload_) {
     RUBATO_RETURN_IF_ERROR(upload_->commit());
     upload_.reset();

@@ -38,7 +38,8 @@ Status Courier::persist(const std::function<Status()>& attempt,
 }
 
 StatusOr<std::vector<float>> Courier::fetch_parameters(int64_t version, int64_t num_params,
-                                                       const Codec& codec, const v1::Codec& name) {
+                                                       const Codec& codec, const v1::Codec& name,
+                                                       const std::function<bool()>& is_wanted) {
   std::vector<float> values(static_cast<size_t>(num_params));
   const int64_t total = codec.encoded_bytes(num_params);
   int64_t offset = 0;  // [bytes] decoded so far
@@ -68,7 +69,7 @@ StatusOr<std::vector<float>> Courier::fetch_parameters(int64_t version, int64_t 
         if (offset == total) return absl::OkStatus();
         return absl::DataLossError(cat("[exchange] got ", offset, " of ", total, " bytes"));
       },
-      always);
+      is_wanted);
   RUBATO_RETURN_IF_ERROR(status);
   return values;
 }

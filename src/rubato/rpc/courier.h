@@ -21,9 +21,11 @@ class Courier {
   Courier(CoordinatorLink& link, const WorkerEnvironment& environment)
       : link_(link), environment_(environment) {}
 
-  /// Parameters [P] of a version. NotFound when the coordinator has them no more.
+  /// Parameters [P] of a version. NotFound when the coordinator has them no more. `is_wanted` as
+  /// push().
   StatusOr<std::vector<float>> fetch_parameters(int64_t version, int64_t num_params,
-                                                const Codec& codec, const v1::Codec& name);
+                                                const Codec& codec, const v1::Codec& name,
+                                                const std::function<bool()>& is_wanted);
   /// A file of the run, written to `path` and there only when it is whole; kept when it is there
   /// already with the same digest.
   Status fetch_file(const v1::RunFile& file, FileSystem& files, const std::string& path);

@@ -110,7 +110,9 @@ class Worker {
               const Nanos began = clock();
               RUBATO_ASSIGN_OR_RETURN(
                   std::vector<float> values,
-                  courier_.fetch_parameters(version, num_params_, *down_, down_name_));
+                  courier_.fetch_parameters(version, num_params_, *down_, down_name_, [this] {
+                    return !attendance_->ended() && !stop_asked();
+                  }));
               fetch_ns_ = clock() - began;
               return std::make_shared<const std::vector<float>>(std::move(values));
             })};

@@ -27,7 +27,7 @@ bool holds_an_arrival(std::string_view frames) {
 // A delta has its name and this thread has not made that safe yet.
 thread_local bool delta_was_named = false;
 
-const Trap* guarded = nullptr;
+Trap* guarded = nullptr;
 
 void die_at_the_guard(int) {
   if (guarded != nullptr) guarded->spring();

@@ -20,11 +20,13 @@ Trap::Trap(std::string_view fault, const std::string& log)
   left_ = std::stoll(std::string(fault.substr(colon + 1)));
 }
 
-void Trap::spring() const {
-  const ssize_t written = ::write(log_, line_.data(), line_.size());
-  ::fsync(log_);
-  // A line that is not there would look like a phase that was missed.
-  if (written == static_cast<ssize_t>(line_.size())) ::kill(::getpid(), SIGKILL);
+void Trap::spring() {
+  if (!sprung_.exchange(true)) {
+    const ssize_t written = ::write(log_, line_.data(), line_.size());
+    ::fsync(log_);
+    // A line that is not there would look like a phase that was missed.
+    if (written == static_cast<ssize_t>(line_.size())) ::kill(::getpid(), SIGKILL);
+  }
   for (;;) ::pause();
 }
 

@@ -38,11 +38,12 @@ class Trap {
   /// Counts; true the n-th time: spring() is next. Any thread.
   bool reached(std::string_view phase) { return waits_for(phase) && --left_ == 0; }
   /// Writes the line and kills the process. Also from a signal handler.
-  [[noreturn]] void spring() const;
+  [[noreturn]] void spring();
 
  private:
   std::string phase_, line_;
   std::atomic<int64_t> left_{0};
+  std::atomic<bool> sprung_{false};  // one thread is enough
   int log_;
 };
 

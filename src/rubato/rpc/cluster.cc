@@ -116,6 +116,7 @@ Status Cluster::restore(const std::string& snapshot) {
   RUBATO_RETURN_IF_ERROR(reader.read_theta(*layout_, theta));
   RUBATO_RETURN_IF_ERROR(make_state(std::move(theta)));
   RUBATO_RETURN_IF_ERROR(reader.restore([this](StateWalk& walk) { state_->walk_state(walk); }));
+  RUBATO_RETURN_IF_ERROR(state_->persist_versions());
   last_saved_step_ = reader.meta().step;
   for (const Task& task : state_->coordinator().tasks_in_flight()) recorded_tasks_[task.id] = task;
   // The journal goes on where the snapshot stands.

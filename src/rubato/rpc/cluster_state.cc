@@ -107,10 +107,16 @@ Status ClusterState::retain_versions() {
   std::erase_if(bases_, [&](const auto& entry) {
     return coordinator_->find_task(entry.first) == nullptr && !group.contains(entry.first);
   });
+  std::set<Version> wanted = wanted_versions();
+  wanted.insert(pinned_.begin(), pinned_.end());
+  return versions_->retain(wanted);
+}
+
+std::set<Version> ClusterState::wanted_versions() const {
   std::set<Version> wanted;
   for (const Task& task : coordinator_->tasks_in_flight()) wanted.insert(task.base);
   for (const auto& [task, base] : bases_) wanted.insert(base);
-  return versions_->retain(wanted);
+  return wanted;
 }
 
 std::set<TaskId> ClusterState::needed_deltas() const {
@@ -121,14 +127,14 @@ std::set<TaskId> ClusterState::needed_deltas() const {
 }
 
 Status ClusterState::persist_versions() {
-  std::set<Version> wanted;
-  for (const Task& task : coordinator_->tasks_in_flight()) wanted.insert(task.base);
-  for (const auto& [task, base] : bases_) wanted.insert(base);
+  std::set<Version> wanted = wanted_versions();
   // One that is gone already is its worker's loss, who hands the task back.
   const std::vector<Version> kept = versions_->list();
   std::erase_if(wanted,
                 [&](Version version) { return !std::ranges::binary_search(kept, version); });
-  return versions_->persist(wanted);
+  RUBATO_RETURN_IF_ERROR(versions_->persist(wanted));
+  pinned_ = std::move(wanted);
+  return absl::OkStatus();
 }
 
 void ClusterState::walk_state(StateWalk& walk) {

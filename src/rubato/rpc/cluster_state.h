@@ -44,7 +44,8 @@ class ClusterState {
   /// the state is then of no more use.
   StatusOr<Effects> process(const LoggedEvent& record);
 
-  /// Before a snapshot: versions that it cannot make again survive a crash.
+  /// Before a snapshot of this state, and after it was restored from one: the versions that going on
+  /// from it cannot make again survive a crash, and stay until the next call.
   Status persist_versions();
   /// Deltas that are still to be read, arrived or on their way; the others may go once a snapshot
   /// is safe.
@@ -71,6 +72,7 @@ class ClusterState {
                VersionStore* versions);
   Status apply(const Apply& effect);
   Status publish_for(const Task& task);
+  std::set<Version> wanted_versions() const;
   Status retain_versions();
 
   std::unique_ptr<ThreadPool> pool_;
@@ -82,6 +84,7 @@ class ClusterState {
   int64_t records_ = 0;
   std::optional<Version> published_;  // the last one; files of others are there until retained
   std::map<TaskId, Version> bases_;   // of deltas to come, for a chain that needs them
+  std::set<Version> pinned_;          // by the last snapshot
 };
 
 }  // namespace rubato

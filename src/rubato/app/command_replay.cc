@@ -69,8 +69,8 @@ void add_replay(CLI::App& app, CommandBody& chosen) {
   command->add_flag("--log", flags->log, "print every event with its effects");
   command->footer(
       "Example:\n  rubato replay runs/demo-cluster\n"
-      "From the beginning of the run when the coordinator had --keep-deltas, else from the oldest\n"
-      "snapshot that is left.");
+      "From the beginning of the run when the coordinator had --keep-deltas, else from the newest\n"
+      "snapshot.");
   command->callback([flags, &chosen] {
     chosen = [flags](Terminal& terminal) { return run_replay(*flags, terminal); };
   });

@@ -7,6 +7,27 @@
 namespace rubato {
 namespace {
 
+// A store of its own for a chain that needs bases: what the run has, which includes all that its
+// newest snapshot needs; the others are made again.
+StatusOr<std::unique_ptr<VersionStore>> copy_versions(FileSystem& files, const std::string& run_dir,
+                                                      const std::string& scratch,
+                                                      const std::string& layout_digest) {
+  RUBATO_RETURN_IF_ERROR(files.remove_tree(scratch));
+  RUBATO_RETURN_IF_ERROR(files.make_directories(versions_directory(scratch)));
+  RUBATO_ASSIGN_OR_RETURN(const auto entries, files.list(versions_directory(run_dir)));
+  for (const DirectoryEntry& entry : entries) {
+    const Version version(version_of_name(entry.name));
+    if (version < Version(0)) continue;
+    const auto view = files.map(version_path(run_dir, version));
+    if (absl::IsNotFound(view.status())) continue;  // the run has gone on
+    RUBATO_RETURN_IF_ERROR(view.status());
+    RUBATO_ASSIGN_OR_RETURN(const auto copy, files.create(version_path(scratch, version)));
+    RUBATO_RETURN_IF_ERROR(copy->append(view->bytes));
+    RUBATO_RETURN_IF_ERROR(copy->close());
+  }
+  return VersionStore::open(files, scratch, layout_digest);
+}
+
 // The snapshot to begin with, opened: newest, or the oldest whose first record the journal has.
 StatusOr<CheckpointReader> find_snapshot(
     FileSystem& files, const std::string& directory, ReplayFrom from, int64_t first_kept,
@@ -33,8 +54,9 @@ StatusOr<ReplayReport> replay(
   // Of the first record that is kept, or of the next one where a snapshot took all of them.
   RUBATO_ASSIGN_OR_RETURN(const auto segments, journal_segments(files, directory));
   const int64_t first_kept = segments.empty() ? 0 : segments.front();
+  // Without kept deltas the spool holds those behind the newest snapshot, whatever the journal has.
+  if (!files.exists(kept_directory(directory))) from = ReplayFrom::kNewest;
 
-  // A chain that needs bases gets its versions made again, beside the run's own.
   const std::string scratch = join_path(directory, "replay");
   std::unique_ptr<VersionStore> versions;
   const OuterContext context{.num_workers = config.machine.num_workers,
@@ -42,9 +64,8 @@ StatusOr<ReplayReport> replay(
   RUBATO_ASSIGN_OR_RETURN(const auto chain,
                           OuterChain::make(config.machine.chain, layout, context));
   if (chain->needs().task_base) {
-    RUBATO_RETURN_IF_ERROR(files.remove_tree(scratch));
-    RUBATO_RETURN_IF_ERROR(files.make_directories(scratch));
-    RUBATO_ASSIGN_OR_RETURN(versions, VersionStore::open(files, scratch, config.digests.layout));
+    RUBATO_ASSIGN_OR_RETURN(versions,
+                            copy_versions(files, directory, scratch, config.digests.layout));
   }
   const DeltaShelf shelf{.read = [&](TaskId task) { return open_delta(files, directory, task); },
                          .remove = [](TaskId) { return absl::OkStatus(); }};

@@ -19,7 +19,7 @@ struct ReplayReport {
 };
 
 enum class ReplayFrom {
-  kOldest,  // snapshot that the journal still reaches back to
+  kOldest,  // snapshot that the journal reaches back to, when deltas were kept; else the newest
   kNewest,
 };
 

@@ -140,18 +140,22 @@ void expect_coverage(const ClusterProcesses& cluster, const std::map<std::string
 }
 
 struct Plan {
+  const char* name;
   const char* overlap;
-  int times;  // that each phase is hit
+  const char* link;  // in front of the outer rule
+  int times;         // that each phase is hit
 };
-constexpr Plan kThrice{"none", 3};
-static_assert(kThrice.times * (std::size(kCoordinatorPhases) + std::size(kWorkerPhases)) >= 30);
+constexpr Plan kPlain{"plain", "none", "", 3};
+static_assert(kPlain.times * (std::size(kCoordinatorPhases) + std::size(kWorkerPhases)) >= 30);
+void PrintTo(const Plan& plan, std::ostream* out) { *out << plan.name; }
 class KillTest : public testing::TestWithParam<Plan> {};
 
 TEST_P(KillTest, NothingThatWasAcknowledgedIsLost) {
-  const auto& [overlap, times] = GetParam();
+  const auto& [name, overlap, link, times] = GetParam();
   ClusterProcesses cluster(
-      cat("kill-", overlap),
-      {{"gate", "grace"}, {"overlap", overlap}, {"budget_steps", cat(kOutOfSight)}}, kWorkers);
+      cat("kill-", name),
+      {{"gate", "grace"}, {"overlap", overlap}, {"link", link}, {"budget_steps", cat(kOutOfSight)}},
+      kWorkers);
   std::vector<Victim> victims = victims_of(cluster);
   Rng draws(20, RngStream::kTest);
   plan_deaths(std::span(victims).first(1), kCoordinatorPhases, times, draws);
@@ -181,8 +185,10 @@ TEST_P(KillTest, NothingThatWasAcknowledgedIsLost) {
   EXPECT_EQ(text_of(replayed, "applied"), text_of(finished, "applied"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Overlaps, KillTest, testing::Values(kThrice, Plan{"full", 2}),
-                         [](const auto& plan) { return std::string(plan.param.overlap); });
+// Two tasks a worker, and a rule that wants to see the version that a task started from.
+constexpr Plan kDemanding{"demanding", "full", "delay_compensation", 2};
+INSTANTIATE_TEST_SUITE_P(Plans, KillTest, testing::Values(kPlain, kDemanding),
+                         [](const auto& plan) { return std::string(plan.param.name); });
 
 // Where no delta is kept, what a snapshot makes superfluous is removed for good. A free gate and a
 // long lease: without workers no event comes.

@@ -38,6 +38,8 @@ MachineConfig make_machine_config(const Facts& words) {
   machine.policy = {"dylu", {}};
   machine.sampler = {"deficit", {}};
   machine.chain = {.links = {}, .rule = "delayed_nesterov", .options = {}};
+  if (const std::string link = text_of(words, "link"); !link.empty())
+    machine.chain.links.push_back(link);
   machine.num_workers = integer_of(words, "workers", 1);
   return machine;
 }

@@ -20,7 +20,7 @@ struct Scene {
   WorkerSettings worker;
 };
 
-/// directory, workers, and optionally gate, overlap, budget_steps, lease_ms, keep_deltas.
+/// directory, workers, and optionally gate, link, overlap, budget_steps, lease_ms, keep_deltas.
 Scene make_scene(const Facts& words);
 
 /// [unix s] of everything that carries a date.

@@ -44,8 +44,8 @@ class ClusterState {
   /// the state is then of no more use.
   StatusOr<Effects> process(const LoggedEvent& record);
 
-  /// Before a snapshot of this state, and after it was restored from one: the versions that going on
-  /// from it cannot make again survive a crash, and stay until the next call.
+  /// Before a snapshot of this state, and after it was restored from one: the versions that going
+  /// on from it cannot make again survive a crash, and stay until the next call.
   Status persist_versions();
   /// Deltas that are still to be read, arrived or on their way; the others may go once a snapshot
   /// is safe.

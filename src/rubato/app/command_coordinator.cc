@@ -4,6 +4,7 @@
 #include <ostream>
 
 #include <CLI/CLI.hpp>
+#include <sys/resource.h>
 
 #include "rubato/app/build_id.h"
 #include "rubato/app/cluster_setup.h"
@@ -33,6 +34,15 @@ struct CoordinatorFlags : TrainingFlags {
 
 bool is_loopback(const std::string& host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
+// A peer that opens connections in plenty must not take the files of everybody else: where there
+// are none left, gRPC stops listening for good.
+void allow_many_connections() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 // One coordinator process, in the order in which its parts need each other.
@@ -192,6 +202,7 @@ class CoordinatorProcess {
       config.key_pem = identity.private_key.reveal();
       config.ca_pem = authority_->certificate_pem();
     }
+    allow_many_connections();
     RUBATO_ASSIGN_OR_RETURN(server_, listen_grpc(config, *reception_, *gatekeeper_));
     address_.port = server_->port();
     // Where `rubato invite` finds out what to write into a join string.

@@ -117,7 +117,9 @@ class WorkerProcess {
     request.mutable_protocol()->set_last(kProtocolLast);
     request.set_build(build_id());
     request.set_memory_bytes(memory_bytes_);
-    return link.describe(request);
+    RUBATO_ASSIGN_OR_RETURN(v1::RunDescription run, link.describe(request));
+    RUBATO_RETURN_IF_ERROR(check_description(run));
+    return run;
   }
 
   // Data and model, as the coordinator describes them.

@@ -92,7 +92,7 @@ class ArchiveReader {
   }
   /// OK when everything was read and nothing is left over.
   Status finish() const {
-    if (failed_) return absl::DataLossError("[archive] the record is truncated");
+    if (failed_) return absl::DataLossError("[archive] the record is truncated or damaged");
     if (!rest_.empty())
       return absl::DataLossError(cat("[archive] ", rest_.size(), " bytes left over"));
     return absl::OkStatus();
@@ -109,6 +109,12 @@ class ArchiveReader {
     }
     std::memcpy(&value, rest_.data(), sizeof value);
     rest_.remove_prefix(sizeof value);
+  }
+  void get(bool& value) {
+    uint8_t byte = 0;
+    get(byte);
+    if (byte > 1) failed_ = true;
+    value = byte == 1;
   }
   template <class Tag>
   void get(StrongInt<Tag>& id) {

@@ -123,13 +123,9 @@ void Coordinator::on(const Start&, Effects& effects) {
 // ---- the gate
 
 void Coordinator::on(const TaskWanted& event, Effects& effects) {
-  const auto it = workers_.find(event.worker);
-  if (config_.overlap == Overlap::kNone || it == workers_.end()) return;
-  Worker& worker = it->second;
-  if (worker.tasks.empty() || worker.tasks.back() != event.behind) return;
-  InFlight& flight = in_flight_.at(event.behind);
-  if (flight.asked) return;
-  flight.asked = now_;
+  if (!takes_wish(event.worker, event.behind)) return;
+  Worker& worker = workers_.at(event.worker);
+  in_flight_.at(event.behind).asked = now_;
   worker.wants = true;
   if (waits(worker)) open_window_or_wait(effects, false);
 }

@@ -93,6 +93,8 @@ class Coordinator {
   /// The answer to a delta that needs no event because it changes nothing: one that was applied
   /// before, or that nobody asked `worker` for. Nullopt when step() has to decide.
   std::optional<Effect> answer_at_once(WorkerId worker, TaskId task) const;
+  /// Whether a TaskWanted would change anything now.
+  bool takes_wish(WorkerId worker, TaskId behind) const;
   /// Digest over every effect since the run began, in order: equal digests are equal histories.
   const std::string& effects_digest() const { return effects_digest_; }
   /// Everything but the configuration, as one record.

@@ -58,6 +58,13 @@ std::optional<Effect> Coordinator::answer_at_once(WorkerId worker, TaskId task) 
   return std::nullopt;
 }
 
+bool Coordinator::takes_wish(WorkerId id, TaskId behind) const {
+  const auto it = workers_.find(id);
+  if (config_.overlap == Overlap::kNone || it == workers_.end()) return false;
+  const Worker& worker = it->second;
+  return !worker.tasks.empty() && worker.tasks.back() == behind && !in_flight_.at(behind).asked;
+}
+
 void Coordinator::walk_state(StateWalk& walk) {
   walk_record(walk, "coordinator", [this](auto& parts) { archive(parts); });
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "rubato/base/one_line.h"
+
 namespace rubato {
 namespace {
 
@@ -116,7 +118,10 @@ void Attendance::take(const v1::ToWorker& message) {
       return enqueue(message.dispatch().task());
     }
     case v1::ToWorker::kHeartbeatAck:
-      round_trip_ = environment_.clock() - message.heartbeat_ack().sent_ns();
+      // Our own clock comes back; anything else is not from us.
+      if (const Nanos sent = message.heartbeat_ack().sent_ns(), now = environment_.clock();
+          sent >= 0 && sent <= now)
+        round_trip_ = now - sent;
       return;
     case v1::ToWorker::kRelease:
       return release(message.release());
@@ -151,7 +156,7 @@ void Attendance::enqueue(const v1::Task& task) {
 void Attendance::release(const v1::Release& message) {
   switch (message.why()) {
     case v1::Release::WHY_STOPPING:
-      environment_.note(cat("the coordinator goes down for a while: ", message.text()));
+      environment_.note(cat("the coordinator goes down for a while: ", one_line(message.text())));
       return;
     case v1::Release::WHY_FINISHED:
       return finish_with(absl::OkStatus());
@@ -160,8 +165,8 @@ void Attendance::release(const v1::Release& message) {
           "[worker] got a second worker of the same identity, want one; enrol each with a join "
           "string of its own"));
     default:
-      return finish_with(
-          absl::AbortedError(cat("[worker] released by the coordinator: ", message.text())));
+      return finish_with(absl::AbortedError(
+          cat("[worker] released by the coordinator: ", one_line(message.text()))));
   }
 }
 

@@ -338,12 +338,13 @@ Cluster::Seat Cluster::attend(WorkerId worker, const WorkerHello& hello) {
 
 void Cluster::want(WorkerId worker, TaskId behind) {
   // On the virtual clock the script knows when a wish comes.
-  if (config_.script || config_.machine.coordinator.overlap == Overlap::kNone) return;
+  if (config_.script) return;
   {
-    // A wish that changes nothing is not written down.
+    // A wish that changes nothing is not written down, nor one that is about to be.
     const std::lock_guard lock(state_mutex_);
-    const Task* task = state_->coordinator().find_task(behind);
-    if (task == nullptr || task->worker != worker) return;
+    if (!state_->coordinator().takes_wish(worker, behind)) return;
+    const auto [last, is_new] = last_wish_.emplace(worker, behind);
+    if (!is_new && std::exchange(last->second, behind) == behind) return;
   }
   post({.event = TaskWanted{worker, behind}, .notes = {}, .outcome = nullptr});
 }
@@ -391,6 +392,7 @@ StatusOr<std::optional<UpdateVerdict>> Cluster::remove_untold(WorkerId worker, T
 StatusOr<UpdateVerdict> Cluster::deliver(WorkerId worker, const DeltaClaim& claim, double norm,
                                          bool finite) {
   auto outcome = std::make_shared<EventOutcome>();
+  std::future<StatusOr<UpdateVerdict>> verdict = outcome->verdict();
   post({.event = UpdateArrived{.worker = worker,
                                .task = claim.task,
                                .steps_done = claim.steps_done,
@@ -399,8 +401,8 @@ StatusOr<UpdateVerdict> Cluster::deliver(WorkerId worker, const DeltaClaim& clai
                                .norm = norm,
                                .finite = finite},
         .notes = claim.notes,
-        .outcome = outcome});
-  return outcome->wait();
+        .outcome = std::move(outcome)});
+  return verdict.get();
 }
 
 // ---- what it tells

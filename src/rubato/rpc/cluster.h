@@ -154,6 +154,7 @@ class Cluster {
   Status save();
 
   void write_records(const LoggedEvent& record, const Effects& effects);
+  void write_lost(WorkerId worker, const LoggedEvent& record);
   void write_update(const LoggedEvent& record, TaskId task, int64_t staleness, std::string verdict);
   void evaluate_if_due(bool at_end);
   void collect_evaluations();
@@ -178,6 +179,7 @@ class Cluster {
   mutable std::mutex state_mutex_;  // the driver steps under it, everybody else reads
   std::unique_ptr<ClusterState> state_;
   std::multiset<WorkerId> leaving_;  // lost, and the machine does not know it yet; state_mutex_
+  std::map<WorkerId, TaskId> last_wish_;  // that was taken; state_mutex_
 
   std::mutex delivery_mutex_;  // taken before all others
   std::multiset<TaskId> delivering_;

@@ -27,15 +27,23 @@ void Cluster::write_records(const LoggedEvent& record, const Effects& effects) {
       recorded_tasks_[dispatch->task.id] = dispatch->task;
     }
   }
-  if (const auto* lost = std::get_if<WorkerLost>(&record.event)) {
-    std::erase_if(recorded_tasks_, [&](const auto& entry) {
-      const Task& task = entry.second;
-      if (task.worker != lost->worker || held_records_.contains(task.id)) return false;
-      services_.sink->on_span(
-          {task.worker, task.id, task.shard, task.dispatched, record.now, SpanKind::kLost});
-      return true;
-    });
-  }
+  if (const auto* lost = std::get_if<WorkerLost>(&record.event)) write_lost(lost->worker, record);
+  // Whoever joins again without having been lost has dropped what it had.
+  if (const auto* joined = std::get_if<WorkerJoined>(&record.event))
+    write_lost(joined->worker, record);
+}
+
+void Cluster::write_lost(WorkerId worker, const LoggedEvent& record) {
+  std::set<TaskId> in_flight;
+  for (const Task& task : state_->coordinator().tasks_in_flight()) in_flight.insert(task.id);
+  std::erase_if(recorded_tasks_, [&](const auto& entry) {
+    const Task& task = entry.second;
+    if (task.worker != worker || held_records_.contains(task.id) || in_flight.contains(task.id))
+      return false;
+    services_.sink->on_span(
+        {task.worker, task.id, task.shard, task.dispatched, record.now, SpanKind::kLost});
+    return true;
+  });
 }
 
 void Cluster::write_update(const LoggedEvent& record, TaskId id, int64_t staleness,

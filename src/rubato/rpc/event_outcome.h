@@ -16,17 +16,29 @@ struct UpdateVerdict {
   RejectReason reason{};       // of kRejected
 };
 
-/// Set once by the driver, when the event is durable and its effects are out. An outcome that is
-/// dropped unset answers Unavailable: the coordinator went down.
+/// Travels with the event. Set once by the driver, when the event is durable and its effects are
+/// out; one that is dropped unset answers Unavailable, so that nobody waits for ever.
 class EventOutcome {
  public:
-  void set(const StatusOr<UpdateVerdict>& verdict) { promise_.set_value(verdict); }
-  /// Blocks; once.
-  StatusOr<UpdateVerdict> wait() { return future_.get(); }
+  EventOutcome() = default;
+  EventOutcome(const EventOutcome&) = delete;
+  EventOutcome& operator=(const EventOutcome&) = delete;
+  ~EventOutcome() {
+    if (set_) return;
+    promise_.set_value(absl::UnavailableError(
+        "[cluster] the event was dropped: a newer one of its task took its place, or the "
+        "coordinator goes down; try again"));
+  }
+  /// What its bringer waits on; once, before the event is handed over.
+  std::future<StatusOr<UpdateVerdict>> verdict() { return promise_.get_future(); }
+  void set(const StatusOr<UpdateVerdict>& verdict) {
+    set_ = true;
+    promise_.set_value(verdict);
+  }
 
  private:
+  bool set_ = false;
   std::promise<StatusOr<UpdateVerdict>> promise_;
-  std::future<StatusOr<UpdateVerdict>> future_ = promise_.get_future();
 };
 
 }  // namespace rubato

@@ -1,12 +1,17 @@
 #include "rubato/rpc/grpc_service.h"
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <thread>
 
+#include <google/protobuf/stubs/logging.h>
+#include <grpc/support/log.h>
 #include <grpc/support/time.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/resource_quota.h>
 
+#include "rubato/rpc/call_limits.h"
 #include "rubato/rpc/grpc_status.h"
 #include "rubato/v1/control.grpc.pb.h"
 #include "rubato/v1/enrolment.grpc.pb.h"
@@ -16,9 +21,13 @@ namespace rubato {
 namespace {
 
 // Chunks and descriptions fit with room to spare.
-constexpr int kLargestMessageBytes = 8 << 20;
+constexpr int kLargestMessageBytes = 4 << 20;
 constexpr size_t kGrpcMemoryBytes = size_t{256} << 20;
 constexpr int kMostStreamsPerConnection = 16;
+constexpr int kMostEnrolments = 8;
+constexpr int kIdleConnectionMs = 10 * 60 * 1000;
+// Enrolments have no worker yet: they share this one's places.
+constexpr WorkerId kNobody(-1);
 constexpr auto kGoodbyeTime = std::chrono::milliseconds(500);
 
 std::string metadata(const grpc::ServerContext& context, const char* key) {
@@ -41,45 +50,89 @@ Caller caller_of(const grpc::ServerContext& context) {
   return caller;
 }
 
+using Stream = grpc::ServerReaderWriter<v1::ToWorker, v1::FromWorker>;
+
+// What the services share: who may call, and for how long without progress.
+class Door {
+ public:
+  Door(Gatekeeper& gatekeeper, const ServerConfig& config)
+      : gatekeeper_(gatekeeper),
+        config_(config),
+        calls_(config.most_calls_per_worker),
+        enrolments_(kMostEnrolments),
+        watch_(std::max<Nanos>(config.answer_time / 8, 1)) {}
+
+  Gatekeeper& gatekeeper() { return gatekeeper_; }
+  struct Entry {
+    WorkerId worker;
+    CallGate::Permit permit;  // for as long as the call lasts
+  };
+  StatusOr<Entry> enter(const grpc::ServerContext& context) {
+    RUBATO_ASSIGN_OR_RETURN(const WorkerId worker, gatekeeper_.identify(caller_of(context)));
+    RUBATO_ASSIGN_OR_RETURN(CallGate::Permit permit, calls_.enter(worker));
+    return Entry{worker, std::move(permit)};
+  }
+  StatusOr<CallGate::Permit> enter_unknown() { return enrolments_.enter(kNobody); }
+  /// Cancels the call unless it is there in time.
+  StallWatch::Guard await_answer(grpc::ServerContext& context) {
+    return {watch_, config_.answer_time, [&context] { context.TryCancel(); }};
+  }
+  StallWatch::Guard await_chunks(grpc::ServerContext& context) {
+    return {watch_, config_.stall_time, [&context] { context.TryCancel(); }};
+  }
+
+ private:
+  Gatekeeper& gatekeeper_;
+  const ServerConfig config_;
+  CallGate calls_, enrolments_;
+  StallWatch watch_;
+};
+
 class ControlService final : public v1::Control::Service {
  public:
-  ControlService(Reception& reception, Gatekeeper& gatekeeper)
-      : reception_(reception), gatekeeper_(gatekeeper) {}
+  ControlService(Reception& reception, Door& door) : reception_(reception), door_(door) {}
 
   grpc::Status Describe(grpc::ServerContext* context, const v1::DescribeRequest* request,
                         v1::RunDescription* reply) override {
-    const StatusOr<WorkerId> worker = gatekeeper_.identify(caller_of(*context));
-    if (!worker.ok()) return to_grpc(worker.status());
+    const StatusOr<Door::Entry> entry = door_.enter(*context);
+    if (!entry.ok()) return to_grpc(entry.status());
     StatusOr<v1::RunDescription> description = reception_.describe(*request);
     if (description.ok()) *reply = std::move(*description);
     return to_grpc(description.status());
   }
 
-  grpc::Status Attend(grpc::ServerContext* context,
-                      grpc::ServerReaderWriter<v1::ToWorker, v1::FromWorker>* stream) override {
-    const StatusOr<WorkerId> worker = gatekeeper_.identify(caller_of(*context));
-    if (!worker.ok()) return to_grpc(worker.status());
+  grpc::Status Attend(grpc::ServerContext* context, Stream* stream) override {
+    const StatusOr<Door::Entry> entry = door_.enter(*context);
+    if (!entry.ok()) return to_grpc(entry.status());
     v1::FromWorker message;
-    if (!stream->Read(&message)) return grpc::Status::OK;
+    {
+      const StallWatch::Guard guard = door_.await_answer(*context);
+      if (!stream->Read(&message)) return grpc::Status::OK;
+    }
     if (!message.has_hello()) {
       return to_grpc(absl::InvalidArgumentError("[session] got no hello, want it first"));
     }
-    StatusOr<std::unique_ptr<Session>> session = reception_.attend(*worker, message.hello());
+    StatusOr<std::unique_ptr<Session>> session = reception_.attend(entry->worker, message.hello());
     if (!session.ok()) return to_grpc(session.status());
-    std::thread writer([&] { write(*context, *stream, **session); });
+    std::atomic<bool> is_read{true};
+    std::thread writer([&] { write(*context, *stream, **session, is_read); });
+    Mailbox& box = (*session)->box();
     Status status;
-    while (status.ok() && stream->Read(&message)) status = (*session)->receive(message);
-    (*session)->box().close();
+    while (status.ok() && !box.closed() && stream->Read(&message))
+      status = (*session)->receive(message);
+    is_read = false;
+    box.close();
+    // The writer may wait for a peer that takes nothing.
+    const StallWatch::Guard guard = door_.await_answer(*context);
     writer.join();
     return absl::IsCancelled(status) ? grpc::Status::OK : to_grpc(status);
   }
 
  private:
   // Until the box is closed or the stream is broken. A closed box ends the session: the reader's
-  // Read() returns once the call is cancelled.
-  static void write(grpc::ServerContext& context,
-                    grpc::ServerReaderWriter<v1::ToWorker, v1::FromWorker>& stream,
-                    Session& session) {
+  // Read() returns once the call is cancelled. One that has returned has more to say than that.
+  static void write(grpc::ServerContext& context, Stream& stream, Session& session,
+                    const std::atomic<bool>& is_read) {
     bool open = stream.Write(session.welcome());
     while (open) {
       const std::optional<v1::ToWorker> message = session.box().take();
@@ -89,55 +142,55 @@ class ControlService final : public v1::Control::Service {
       // not is not waited for.
       if (message->has_release()) std::this_thread::sleep_for(kGoodbyeTime);
     }
-    context.TryCancel();
+    if (is_read) context.TryCancel();
   }
 
   Reception& reception_;
-  Gatekeeper& gatekeeper_;
+  Door& door_;
 };
 
 class ExchangeService final : public v1::Exchange::Service {
  public:
-  ExchangeService(Reception& reception, Gatekeeper& gatekeeper)
-      : reception_(reception), gatekeeper_(gatekeeper) {}
+  ExchangeService(Reception& reception, Door& door) : reception_(reception), door_(door) {}
 
   grpc::Status Fetch(grpc::ServerContext* context, const v1::FetchRequest* request,
                      grpc::ServerWriter<v1::Chunk>* writer) override {
-    const StatusOr<WorkerId> worker = gatekeeper_.identify(caller_of(*context));
-    if (!worker.ok()) return to_grpc(worker.status());
+    const StatusOr<Door::Entry> entry = door_.enter(*context);
+    if (!entry.ok()) return to_grpc(entry.status());
     StatusOr<rubato::Fetch> fetch = reception_.fetch(*request);
     if (!fetch.ok()) return to_grpc(fetch.status());
+    StallWatch::Guard guard = door_.await_chunks(*context);
     v1::Chunk chunk;
     while (fetch->next(chunk)) {
       if (!writer->Write(chunk)) return grpc::Status::CANCELLED;
+      guard.progress();
     }
     return grpc::Status::OK;
   }
 
   grpc::Status PushOffset(grpc::ServerContext* context, const v1::PushOffsetRequest* request,
                           v1::PushOffsetReply* reply) override {
-    const StatusOr<WorkerId> worker = gatekeeper_.identify(caller_of(*context));
-    if (!worker.ok()) return to_grpc(worker.status());
-    StatusOr<v1::PushOffsetReply> offset = reception_.push_offset(*worker, *request);
+    const StatusOr<Door::Entry> entry = door_.enter(*context);
+    if (!entry.ok()) return to_grpc(entry.status());
+    StatusOr<v1::PushOffsetReply> offset = reception_.push_offset(entry->worker, *request);
     if (offset.ok()) *reply = *offset;
     return to_grpc(offset.status());
   }
 
   grpc::Status Push(grpc::ServerContext* context, grpc::ServerReader<v1::PushPart>* reader,
                     v1::PushReply* reply) override {
-    const StatusOr<WorkerId> worker = gatekeeper_.identify(caller_of(*context));
-    if (!worker.ok()) return to_grpc(worker.status());
+    const StatusOr<Door::Entry> entry = door_.enter(*context);
+    if (!entry.ok()) return to_grpc(entry.status());
     v1::PushPart part;
-    if (!reader->Read(&part) || !part.has_header()) {
-      return to_grpc(absl::InvalidArgumentError("[push] got no header, want it first"));
+    {
+      const StallWatch::Guard guard = door_.await_answer(*context);
+      if (!reader->Read(&part) || !part.has_header())
+        return to_grpc(absl::InvalidArgumentError("[push] got no header, want it first"));
     }
-    StatusOr<std::unique_ptr<rubato::Push>> push = reception_.push(*worker, part.header());
+    StatusOr<std::unique_ptr<rubato::Push>> push = reception_.push(entry->worker, part.header());
     if (!push.ok()) return to_grpc(push.status());
-    while (!(*push)->answer() && reader->Read(&part)) {
-      if (!part.has_chunk())
-        return to_grpc(absl::InvalidArgumentError("[push] got a second header, want chunks"));
-      if (const Status status = (*push)->add(part.chunk()); !status.ok()) return to_grpc(status);
-    }
+    if (const Status status = receive(*context, *reader, **push); !status.ok())
+      return to_grpc(status);
     // A stream that was cut looks like one that ended: what is missing is found by the commit.
     if (context->IsCancelled()) return grpc::Status::CANCELLED;
     StatusOr<v1::PushReply> answer = (*push)->finish();
@@ -146,35 +199,55 @@ class ExchangeService final : public v1::Exchange::Service {
   }
 
  private:
+  Status receive(grpc::ServerContext& context, grpc::ServerReader<v1::PushPart>& reader,
+                 rubato::Push& push) {
+    StallWatch::Guard guard = door_.await_chunks(context);
+    v1::PushPart part;
+    while (!push.answer() && reader.Read(&part)) {
+      guard.progress();
+      if (!part.has_chunk())
+        return absl::InvalidArgumentError("[push] got a second header, want chunks");
+      RUBATO_RETURN_IF_ERROR(push.add(part.chunk()));
+    }
+    return absl::OkStatus();
+  }
+
   Reception& reception_;
-  Gatekeeper& gatekeeper_;
+  Door& door_;
 };
 
 class EnrolmentService final : public v1::Enrolment::Service {
  public:
-  explicit EnrolmentService(Gatekeeper& gatekeeper) : gatekeeper_(gatekeeper) {}
+  explicit EnrolmentService(Door& door) : door_(door) {}
 
   grpc::Status Enrol(grpc::ServerContext*, const v1::EnrolRequest* request,
                      v1::EnrolReply* reply) override {
-    StatusOr<v1::EnrolReply> answer = gatekeeper_.enrol(*request);
+    const auto permit = door_.enter_unknown();
+    if (!permit.ok()) return to_grpc(permit.status());
+    StatusOr<v1::EnrolReply> answer = door_.gatekeeper().enrol(*request);
     if (answer.ok()) *reply = std::move(*answer);
     return to_grpc(answer.status());
   }
   grpc::Status Renew(grpc::ServerContext*, const v1::RenewRequest* request,
                      v1::EnrolReply* reply) override {
-    StatusOr<v1::EnrolReply> answer = gatekeeper_.renew(*request);
+    const auto permit = door_.enter_unknown();
+    if (!permit.ok()) return to_grpc(permit.status());
+    StatusOr<v1::EnrolReply> answer = door_.gatekeeper().renew(*request);
     if (answer.ok()) *reply = std::move(*answer);
     return to_grpc(answer.status());
   }
 
  private:
-  Gatekeeper& gatekeeper_;
+  Door& door_;
 };
 
 class Server final : public GrpcServer {
  public:
-  Server(Reception& reception, Gatekeeper& gatekeeper)
-      : control_(reception, gatekeeper), exchange_(reception, gatekeeper), enrolment_(gatekeeper) {}
+  Server(Reception& reception, Gatekeeper& gatekeeper, const ServerConfig& config)
+      : door_(gatekeeper, config),
+        control_(reception, door_),
+        exchange_(reception, door_),
+        enrolment_(door_) {}
   ~Server() override {
     if (!server_) return;
     server_->Shutdown(
@@ -183,6 +256,10 @@ class Server final : public GrpcServer {
   }
 
   Status listen(const ServerConfig& config) {
+    // Both write a line to stderr for what any peer may send, handshakes that fail and texts that
+    // are none: anybody could fill the disk.
+    gpr_set_log_function([](gpr_log_func_args*) {});
+    google::protobuf::SetLogHandler(nullptr);
     grpc::ServerBuilder builder;
     builder.AddListeningPort(config.listen, credentials(config), &port_);
     builder.RegisterService(&control_);
@@ -194,6 +271,7 @@ class Server final : public GrpcServer {
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
     builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10'000);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleConnectionMs);
     grpc::ResourceQuota quota("rubato");
     quota.Resize(kGrpcMemoryBytes);
     quota.SetMaxThreads(config.most_calls);
@@ -215,6 +293,7 @@ class Server final : public GrpcServer {
     return grpc::SslServerCredentials(options);
   }
 
+  Door door_;
   ControlService control_;
   ExchangeService exchange_;
   EnrolmentService enrolment_;
@@ -226,7 +305,7 @@ class Server final : public GrpcServer {
 
 StatusOr<std::unique_ptr<GrpcServer>> listen_grpc(const ServerConfig& config, Reception& reception,
                                                   Gatekeeper& gatekeeper) {
-  auto server = std::make_unique<Server>(reception, gatekeeper);
+  auto server = std::make_unique<Server>(reception, gatekeeper, config);
   RUBATO_RETURN_IF_ERROR(server->listen(config));
   return server;
 }

@@ -11,6 +11,12 @@ Status wrong(std::string_view who, std::string_view what, std::string_view got,
   return absl::InvalidArgumentError(cat("[", who, "] ", what, ": got ", got, ", want ", want));
 }
 
+Status too_often(std::string_view who, WorkerId worker, std::string_view what, const Rate& rate) {
+  return absl::ResourceExhaustedError(cat("[", who, "] got more than ", rate.burst, " ", what,
+                                          " of worker ", worker, " in a row, want one every ",
+                                          to_seconds(rate.interval), " s; try again later"));
+}
+
 v1::Codec to_proto(const Choice& choice) {
   v1::Codec message;
   message.set_name(choice.name);
@@ -108,6 +114,8 @@ Status Reception::check_hello(const v1::Hello& hello) const {
 
 StatusOr<std::unique_ptr<Session>> Reception::attend(WorkerId worker, const v1::Hello& hello) {
   RUBATO_RETURN_IF_ERROR(check_hello(hello));
+  if (!hellos_.take(worker, cluster_.clock()))
+    return too_often("hello", worker, "hellos", config_.hellos);
   WorkerHello facts{.ns_per_step = hello.ns_per_step(), .has_state = hello.has_state(), .held = {}};
   for (const int64_t task : hello.held_tasks()) facts.held.push_back(TaskId(task));
   const Cluster::Seat seat = cluster_.attend(worker, facts);
@@ -230,7 +238,7 @@ Status Reception::check_header(const v1::DeltaHeader& header) const {
 }
 
 StatusOr<std::unique_ptr<Push>> Reception::push(WorkerId worker, const v1::DeltaHeader& header) {
-  std::unique_ptr<Push> push(new Push(cluster_));
+  std::unique_ptr<Push> push(new Push(cluster_, refusals_));
   push->worker_ = worker;
   push->codec_ = up_;
   push->claim_ = {.task = TaskId(header.task()),
@@ -248,6 +256,8 @@ StatusOr<std::unique_ptr<Push>> Reception::push(WorkerId worker, const v1::Delta
     push->answer_ = to_proto(*verdict);
     return push;
   }
+  if (!refusals_.has(worker, cluster_.clock()))
+    return too_often("push", worker, "refused deltas", config_.refusals);
   if (is_empty) return push;
   const DeltaMeta meta{.codec = header.codec().name(),
                        .codec_options = codec_options_text(to_proto(config_.up_codec)),
@@ -331,6 +341,7 @@ StatusOr<v1::PushReply> Push::finish() {
   }
   RUBATO_ASSIGN_OR_RETURN(const UpdateVerdict verdict,
                           cluster_.deliver(worker_, claim_, norm_.norm(), norm_.finite()));
+  if (verdict.kind == UpdateVerdict::Kind::kRejected) refusals_.take(worker_, cluster_.clock());
   return to_proto(verdict);
 }
 

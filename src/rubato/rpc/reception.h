@@ -11,6 +11,7 @@
 #include "rubato/base/flat_ops.h"
 #include "rubato/codec/codec.h"
 #include "rubato/rpc/cluster.h"
+#include "rubato/rpc/rate_limit.h"
 #include "rubato/rpc/wire.h"
 
 namespace rubato {
@@ -24,6 +25,9 @@ struct ReceptionConfig {
   int64_t worker_memory_bytes = 0;  // [bytes] that a worker of this program needs; 0: unknown
   Nanos heartbeat_interval = 2 * kNanosPerSecond;
   Choice up_codec{"bf16", {}}, down_codec{"fp32", {}};
+  // Of one worker. Each hello may be an event of the journal, and so is each delta that is refused.
+  Rate hellos{.burst = 16, .interval = kNanosPerSecond};
+  Rate refusals{.burst = 64, .interval = kNanosPerSecond};
 };
 
 /// A worker's session, from its hello to the end of its stream.
@@ -72,11 +76,12 @@ class Push {
 
  private:
   friend class Reception;
-  explicit Push(Cluster& cluster) : cluster_(cluster) {}
+  Push(Cluster& cluster, RateLimit& refusals) : cluster_(cluster), refusals_(refusals) {}
   Status measure(int64_t offset, std::string_view bytes);
   Status measure_spooled();
 
   Cluster& cluster_;
+  RateLimit& refusals_;
   WorkerId worker_;
   DeltaClaim claim_;
   std::shared_ptr<const Codec> codec_;
@@ -94,15 +99,22 @@ class Reception {
   static StatusOr<std::unique_ptr<Reception>> make(Cluster& cluster, ReceptionConfig config);
 
   StatusOr<v1::RunDescription> describe(const v1::DescribeRequest& request) const;
+  /// FailedPrecondition for a hello of another run or release, ResourceExhausted when the worker
+  /// has too little memory, or attends so often that it is no use to anybody.
   StatusOr<std::unique_ptr<Session>> attend(WorkerId worker, const v1::Hello& hello);
   StatusOr<Fetch> fetch(const v1::FetchRequest& request) const;
   StatusOr<v1::PushOffsetReply> push_offset(WorkerId worker,
                                             const v1::PushOffsetRequest& request) const;
+  /// ResourceExhausted while the spool has no room, or when the door refused too many of the
+  /// worker's deltas lately.
   StatusOr<std::unique_ptr<Push>> push(WorkerId worker, const v1::DeltaHeader& header);
 
  private:
   Reception(Cluster& cluster, ReceptionConfig config)
-      : cluster_(cluster), config_(std::move(config)) {}
+      : cluster_(cluster),
+        config_(std::move(config)),
+        hellos_(config_.hellos),
+        refusals_(config_.refusals) {}
   Status check_hello(const v1::Hello& hello) const;
   Status check_memory(int64_t bytes) const;
   Status check_header(const v1::DeltaHeader& header) const;
@@ -110,6 +122,7 @@ class Reception {
   Cluster& cluster_;
   ReceptionConfig config_;
   std::shared_ptr<const Codec> up_, down_;
+  RateLimit hellos_, refusals_;
 };
 
 }  // namespace rubato

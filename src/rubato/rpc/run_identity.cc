@@ -2,7 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "rubato/base/one_line.h"
 #include "rubato/rpc/crypto.h"
+#include "rubato/rpc/wire.h"
 
 namespace rubato {
 namespace {
@@ -36,16 +38,19 @@ StatusOr<RunIdentity> from_text(const std::string& path, const std::string& text
     if (it == json.end() || !it->is_string()) return damaged(cat("no text ", key));
     *value = it->get<std::string>();
   }
+  if (!check_digest("cluster", "run", identity.run).ok())
+    return damaged("a run that is not 32 hexadecimal digits");
   const auto it = json.find("incarnation");
   if (it == json.end() || !it->is_number_integer()) return damaged("no number incarnation");
   identity.incarnation = it->get<int64_t>();
+  if (identity.incarnation < 0) return damaged("an incarnation below 0 or beyond 2^63");
   return identity;
 }
 
 Status differs(const std::string& directory, std::string_view what, const std::string& got,
                const std::string& want) {
   return absl::FailedPreconditionError(cat("[cluster] ", directory, ": got a ", what, " of digest ",
-                                           got, ", want the run's own, ", want,
+                                           got, ", want the run's own, ", one_line(want),
                                            "; another --out makes another run"));
 }
 

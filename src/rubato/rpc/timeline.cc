@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 #include <utility>
 
 namespace rubato {
@@ -153,7 +154,12 @@ std::optional<Incoming> VirtualTimeline::incoming_of(const Pending& event) {
       auto found = arrived_.extract(event.task);
       if (found.empty()) return std::nullopt;
       auto& update = std::get<UpdateArrived>(found.mapped().event);
-      update.train_ns = update.steps_done * script_[static_cast<size_t>(event.who)].ns_per_step;
+      // Steps that cannot be are the door's business, whatever time they would take.
+      if (__builtin_mul_overflow(update.steps_done,
+                                 script_[static_cast<size_t>(event.who)].ns_per_step,
+                                 &update.train_ns)) {
+        update.train_ns = std::numeric_limits<Nanos>::max();
+      }
       return std::move(found.mapped());
     }
   }

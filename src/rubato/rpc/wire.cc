@@ -8,9 +8,13 @@
 #include <xxhash.h>
 
 #include "rubato/base/digest.h"
+#include "rubato/base/one_line.h"
 
 namespace rubato {
 namespace {
+
+// More local steps than any run makes; sums of two still fit.
+constexpr int64_t kMostSteps = int64_t{1} << 60;
 
 Status bad_task(int64_t id, std::string_view what, int64_t got, std::string_view want) {
   return absl::InvalidArgumentError(cat("[task] ", id, ": got ", what, " ", got, ", want ", want));
@@ -79,16 +83,23 @@ StatusOr<Task> task_from_proto(const v1::Task& message, WorkerId worker, const T
     return bad_task(id, "a fragment of", fragment.count(), cat(bounds.num_params, " floats"));
   if (fragment.base_version() < 0)
     return bad_task(id, "base version", fragment.base_version(), "at least 0");
-  if (message.shard() < 0 || message.shard() >= bounds.num_shards)
-    return bad_task(id, "shard", message.shard(), cat("one of ", bounds.num_shards));
+  const std::vector<int64_t>& shards = bounds.shard_sequences;
+  if (message.shard() < 0 || message.shard() >= std::ssize(shards))
+    return bad_task(id, "shard", message.shard(), cat("one of ", shards.size()));
   if (message.steps() < 1) return bad_task(id, "steps", message.steps(), "at least 1");
-  if (message.lr_first() < 0 || message.lr_total() < 1)
+  if (message.lr_first() < 0 || message.lr_first() > kMostSteps || message.lr_total() < 1)
     return bad_task(id, "a rate's position", message.lr_first(), "0 or more of 1 or more");
+  if (message.rewarm_first() > kMostSteps)
+    return bad_task(id, "a ramp behind step", message.rewarm_first(), "one that can be");
   Task task;
+  const int64_t size = shards[static_cast<size_t>(message.shard())];
   int64_t sequences = 0;
   for (const v1::DataRange& range : message.ranges()) {
     if (range.epoch() < 0 || range.first() < 0 || range.count() < 1)
       return bad_task(id, "a range of", range.count(), "1 or more sequences at 0 or more");
+    if (range.count() > size || range.first() > size - range.count())
+      return bad_task(id, "a range that begins at", range.first(),
+                      cat("one within the shard's ", size, " sequences"));
     if (__builtin_add_overflow(sequences, range.count(), &sequences))
       return bad_task(id, "a range of", range.count(), "one that can be");
     task.ranges.push_back({range.epoch(), range.first(), range.count(), 0});
@@ -198,10 +209,12 @@ namespace {
 // Numbers as the codec declared them: whole ones or any.
 StatusOr<std::shared_ptr<const Codec>> make_codec_of(const std::string& name,
                                                      const std::map<std::string, double>& numbers) {
+  RUBATO_RETURN_IF_ERROR(check_text("codec", "name", name));
   RUBATO_ASSIGN_OR_RETURN(const CodecEntry* entry,
                           find_entry<CodecEntry>("codec", "codec", codec_entries(), name));
   std::map<std::string, OptionValue> given;
   for (const auto& [option, number] : numbers) {
+    RUBATO_RETURN_IF_ERROR(check_text("codec", "option", option));
     const auto spec = std::ranges::find(entry->options, option, &OptionSpec::name);
     const bool is_integer = spec != entry->options.end() && spec->kind == OptionKind::kInteger &&
                             std::abs(number) < 1e15 && number == std::floor(number);
@@ -234,16 +247,59 @@ StatusOr<std::shared_ptr<const Codec>> codec_from_text(const std::string& name,
     const size_t equals = line.find(" = ");
     double number = 0;
     const char* end = line.data() + line.size();
-    if (equals == std::string_view::npos ||
-        std::from_chars(line.data() + equals + 3, end, number).ptr != end) {
-      return absl::DataLossError(cat("[codec] got options \"", options, "\", want NAME = NUMBER"));
-    }
+    const bool has_number =
+        equals != std::string_view::npos &&
+        std::from_chars(line.data() + equals + 3, end, number) == std::from_chars_result{end, {}};
+    if (!has_number)
+      return absl::DataLossError(
+          cat("[codec] got options \"", one_line(options), "\", want NAME = NUMBER"));
     numbers[std::string(line.substr(0, equals))] = number;
   }
   return make_codec_of(name, numbers);
 }
 
 // ---- checks
+
+namespace {
+
+// Parts of letters, digits and `._-`, none of them only dots.
+bool is_inside(const std::string& name) {
+  const auto is_plain = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+           c == '_' || c == '-';
+  };
+  std::string_view rest = name;
+  for (;;) {
+    const std::string_view part = rest.substr(0, rest.find('/'));
+    if (!std::ranges::all_of(part, is_plain)) return false;
+    if (part.find_first_not_of('.') == std::string_view::npos) return false;
+    if (part.size() == rest.size()) return true;
+    rest.remove_prefix(part.size() + 1);
+  }
+}
+
+}  // namespace
+
+Status check_description(const v1::RunDescription& run) {
+  const auto wrong = [](std::string_view what, std::string_view got, std::string_view want) {
+    return absl::InvalidArgumentError(cat("[description] ", what, ": got ", got, ", want ", want));
+  };
+  constexpr Nanos kShortest = kNanosPerSecond / 1000;
+  if (run.heartbeat_interval_ns() < kShortest || run.lease_ns() < run.heartbeat_interval_ns()) {
+    return wrong("heartbeat_interval_ns", cat(run.heartbeat_interval_ns()),
+                 cat(kShortest, " to lease_ns, here ", run.lease_ns()));
+  }
+  if (run.files_size() > 0)
+    RUBATO_RETURN_IF_ERROR(check_digest("description", "data_digest", run.data_digest()));
+  for (const v1::RunFile& file : run.files()) {
+    RUBATO_RETURN_IF_ERROR(check_text("description", "file", file.name()));
+    if (!is_inside(file.name()))
+      return wrong("file", file.name(), "a relative path of plain names, without ..");
+    if (file.bytes() < 0) return wrong(file.name(), cat(file.bytes()), "0 bytes or more");
+    RUBATO_RETURN_IF_ERROR(check_digest("description", file.name(), file.digest()));
+  }
+  return absl::OkStatus();
+}
 
 Status check_text(std::string_view who, std::string_view name, const std::string& text) {
   const bool printable =

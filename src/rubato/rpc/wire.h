@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "rubato/base/layout.h"
 #include "rubato/codec/codec.h"
@@ -33,7 +34,7 @@ v1::Task to_proto(const Task& task, int64_t num_params);
 /// this run.
 struct TaskBounds {
   int64_t num_params = 0;
-  int64_t num_shards = 0;
+  std::vector<int64_t> shard_sequences;  // of the logical shards
   int64_t batch_sequences = 1;
 };
 StatusOr<Task> task_from_proto(const v1::Task& message, WorkerId worker, const TaskBounds& bounds);
@@ -46,6 +47,10 @@ v1::RejectReason to_proto(RejectReason reason);
 v1::PushReply to_proto(const UpdateVerdict& verdict);
 /// InvalidArgument `[exchange] ..` for a reply without a verdict.
 StatusOr<UpdateVerdict> verdict_from_proto(const v1::PushReply& reply);
+
+/// What a worker checks before it believes a description: InvalidArgument `[description] ..` for
+/// times that cannot be, and for a file whose name leads out of the directory it is written to.
+Status check_description(const v1::RunDescription& run);
 
 /// A codec as the protocol names it. NotFound or InvalidArgument as make_codec().
 StatusOr<std::shared_ptr<const Codec>> codec_from_proto(const v1::Codec& message);

@@ -40,6 +40,7 @@ class Worker {
         courier_(*services.link, services_.environment) {}
 
   Status run() {
+    RUBATO_RETURN_IF_ERROR(check_description(config_.run));
     RUBATO_ASSIGN_OR_RETURN(trainer_, services_.workload->make_trainer(
                                           config_.settings.batch_sequences, config_.threads));
     inner_ = services_.workload->optimizer().make_state(num_params_);
@@ -126,7 +127,7 @@ class Worker {
   }
 
   Status do_task(Prepared prepared) {
-    const TaskBounds bounds{num_params_, std::ssize(services_.data->logical_shards()),
+    const TaskBounds bounds{num_params_, services_.data->logical_shards(),
                             config_.settings.batch_sequences};
     RUBATO_ASSIGN_OR_RETURN(const Task task,
                             task_from_proto(prepared.message, config_.worker, bounds));

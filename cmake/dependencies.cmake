@@ -25,12 +25,14 @@ if(RUBATO_WITH_LM)
   find_package(ZLIB REQUIRED)
   find_package(tomlplusplus REQUIRED)
   find_package(CLI11 REQUIRED)
+  find_package(spdlog REQUIRED)
 endif()
 if(RUBATO_TESTS)
   find_package(GTest REQUIRED)
   find_package(rapidcheck REQUIRED)
   if(RUBATO_WITH_LM)
     find_package(Protobuf REQUIRED)  # to show that sentencepiece's own stays apart from it
+    find_package(yaml-cpp REQUIRED)  # to read the manifests in deploy/
   endif()
 endif()
 
@@ -38,4 +40,10 @@ if(RUBATO_WITH_RPC)
   find_package(OpenSSL REQUIRED)
   find_package(Protobuf REQUIRED)
   find_package(gRPC CONFIG REQUIRED)
+  # Its structures depend on what the library was built with: the flags of its pkg-config file.
+  find_library(HTTPLIB_LIBRARY cpp-httplib REQUIRED)
+  add_library(rubato_httplib INTERFACE)
+  target_link_libraries(rubato_httplib INTERFACE ${HTTPLIB_LIBRARY})
+  target_compile_definitions(rubato_httplib INTERFACE CPPHTTPLIB_OPENSSL_SUPPORT CPPHTTPLIB_ZLIB_SUPPORT
+                             CPPHTTPLIB_BROTLI_SUPPORT)
 endif()

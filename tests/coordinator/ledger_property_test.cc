@@ -30,6 +30,7 @@ struct Seen {
     tally.corrupt += other.corrupt;
     tally.strays += other.strays;
     tally.wants += other.wants;
+    tally.pauses += other.pauses;
   }
 };
 
@@ -99,7 +100,7 @@ void run_quarter(uint64_t quarter) {
   for (int64_t often :
        {seen.tally.joins, seen.tally.losses, seen.tally.late, seen.tally.duplicates,
         seen.tally.partial, seen.tally.corrupt, seen.tally.wants, seen.rejected, seen.discarded,
-        seen.second_tasks, seen.fates.applied, seen.fates.discarded}) {
+        seen.tally.pauses, seen.second_tasks, seen.fates.applied, seen.fates.discarded}) {
     EXPECT_GT(often, 1000);
   }
   EXPECT_GT(seen.tally.strays, 300);

@@ -81,6 +81,7 @@ RandomFleet::Timed RandomFleet::next() {
   queue_.erase(queue_.begin());
   now_ = at;
   if (order == kTimer) return {now_, TimerFired{id}};
+  if (order == kResume) return {now_, Pause{false}};
   const Task task = tasks_[static_cast<size_t>(id)];
   if (order == kWant) {
     ++tally_.wants;
@@ -98,7 +99,14 @@ RandomFleet::Timed RandomFleet::disturbance(Nanos now) {
   now_ = now;
   const auto which =
       std::next(workers_.begin(), static_cast<std::ptrdiff_t>(rng_.below(workers_.size())));
-  const uint64_t dice = rng_.below(10);
+  const uint64_t dice = rng_.below(12);
+  if (dice == 11 && started_) {
+    // Sometimes twice: the second end of a pause means nothing.
+    ++tally_.pauses;
+    for (int ends = chance(0.2) ? 2 : 1; ends > 0; --ends)
+      schedule(now_ + about(20'000 * kMillisecond), kResume, 0);
+    return {now_, Pause{true}};
+  }
   if (dice < 4 && !queue_.empty()) return {now_, lose(which->first)};
   if (dice < 8 || queue_.empty()) return {now_, join(which->first)};
   return {now_, stray()};

@@ -1,7 +1,8 @@
 // A fleet of workers that do everything a coordinator must survive: they join, vanish, come back,
-// deliver late, twice, in part, under the wrong name or with claims that cannot be; where
-// communication overlaps they want more before their deltas are there, too early, twice, or not at
-// all. Events come in the order of time, timers on time; everything follows from the seed.
+// deliver late, twice, in part, under the wrong name or with claims that cannot be; an operator
+// pauses the run; where communication overlaps they want more before their deltas are there, too
+// early, twice, or not at all. Events come in the order of time, timers on time; everything follows
+// from the seed.
 #pragma once
 
 #include <map>
@@ -34,7 +35,7 @@ class RandomFleet {
 
   struct Tally {  // what was made to happen, so that a test can see that it did
     int64_t joins = 0, losses = 0, late = 0, duplicates = 0, partial = 0, corrupt = 0, strays = 0,
-            wants = 0;
+            wants = 0, pauses = 0;
   };
   const Tally& tally() const { return tally_; }
 
@@ -46,7 +47,7 @@ class RandomFleet {
     bool connected = false;
     std::set<TaskId> tasks;
   };
-  enum Order { kArrival, kWant, kTimer };  // of one instant
+  enum Order { kArrival, kWant, kTimer, kResume };  // of one instant
 
   Timed disturbance(Nanos now);
   Event join(WorkerId id);

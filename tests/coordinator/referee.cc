@@ -37,6 +37,7 @@ std::string Referee::watch(Nanos now, const Event& event, const Effects& effects
   at_ = 0;
   touched_.clear();
   WorkerId subject(-1);
+  const bool was_paused = paused_;
   bool opens = false;  // somebody may have begun to wait for a group of its own
   if (const auto* join = std::get_if<WorkerJoined>(&event)) {
     subject = join->worker;
@@ -50,6 +51,8 @@ std::string Referee::watch(Nanos now, const Event& event, const Effects& effects
     opens = true;
   } else if (const auto* want = std::get_if<TaskWanted>(&event)) {
     opens = wanted(now, *want);
+  } else if (const auto* pause = std::get_if<Pause>(&event)) {
+    paused(now, *pause);
   }
   const std::optional<Nanos> earliest = earliest_close(now, opens);
   bool dispatched = false;
@@ -77,6 +80,9 @@ std::string Referee::watch(Nanos now, const Event& event, const Effects& effects
     wrong("the end came at a wrong time");
   if (averages() && !held_.empty() && !anyone_out()) wrong("a complete round was not applied");
   check_waiting(now, dispatched, subject);
+  const auto* pause = std::get_if<Pause>(&event);
+  if (pause && !pause->on && was_paused && started_ && !finished_ && !averages() && anyone_waits())
+    wrong("somebody waits behind a pause");
   counts_.rejected += std::ranges::count_if(
       *effects_, [](const Effect& effect) { return std::holds_alternative<Reject>(effect); });
   const CoordinatorCounts& c = coordinator.counts();
@@ -175,6 +181,14 @@ bool Referee::wanted(Nanos now, const TaskWanted& event) {
   worker.waiting_since = now;
   worker.waiting_event = events_;
   return waits(worker);
+}
+
+// Behind a pause waiting begins anew, and no window is left of the time before.
+void Referee::paused(Nanos now, const Pause& event) {
+  if (event.on == paused_) return;
+  paused_ = event.on;
+  opened_.reset();
+  for (auto& [id, worker] : workers_) worker.waiting_since = now;
 }
 
 // ---- arrival
@@ -345,6 +359,7 @@ void Referee::seen(Nanos now, const Dispatch& dispatch) {
   const Task& task = dispatch.task;
   const CoordinatorConfig& config = rig_.config;
   if (finished_ || !started_) wrong("a dispatch outside the run");
+  if (paused_) wrong("a dispatch while the run is paused");
   if (task.id.value() != static_cast<int64_t>(tasks_.size())) wrong("task ids skip");
   WorkerBook& worker = workers_[task.worker];
   if (!waits(worker)) wrong("a task for a worker that does not want one, has enough or is gone");
@@ -507,7 +522,7 @@ std::optional<Nanos> Referee::earliest_close(Nanos now, bool opens) {
 
 void Referee::check_waiting(Nanos now, bool dispatched, WorkerId subject) {
   if (!anyone_waits()) opened_.reset();
-  if (!started_ || finished_) return;
+  if (!started_ || finished_ || paused_) return;
   const bool out = anyone_out();
   for (const auto& [id, worker] : workers_) {
     if (!waits(worker)) continue;

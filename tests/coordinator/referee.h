@@ -9,6 +9,7 @@
 //   workers   at most one task each, two where communication overlaps and the worker asked for the
 //             second; nobody who waits does so longer than the gate allows, and a grace window is
 //             not closed before its time
+//   pause     nobody gets a task; behind it whoever waits does at once, unless a round is out
 #pragma once
 
 #include <map>
@@ -72,6 +73,7 @@ class Referee {
   void lose(Nanos now, WorkerId worker);
   void arrived(Nanos now, const UpdateArrived& event);
   bool wanted(Nanos now, const TaskWanted& event);
+  void paused(Nanos now, const Pause& event);
   void seen(Nanos now, const Apply& apply);
   void seen(Nanos now, const Dispatch& dispatch);
   void seen_members_of_group(const Apply& apply);
@@ -108,7 +110,7 @@ class Referee {
   std::optional<Nanos> opened_;  // the first finish of the open window
   int64_t version_ = 0, collected_ = 0, events_ = 0, max_rejects_ = 0, second_tasks_ = 0;
   CoordinatorCounts counts_;
-  bool started_ = false, finished_ = false;
+  bool started_ = false, finished_ = false, paused_ = false;
   const Effects* effects_ = nullptr;
   size_t at_ = 0;
   std::string wrong_;  // the first contradiction

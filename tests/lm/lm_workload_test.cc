@@ -121,6 +121,14 @@ TEST(LmWorkload, TrainsAndEvaluatesToTheSameBitsForAnyThreads) {
   }
 }
 
+// A process that ends does not wait for an evaluation.
+TEST(LmWorkload, AStoppedEvaluationSaysSo) {
+  const auto workload = make().value();
+  std::vector<float> params(workload->layout().size());
+  workload->stop_evaluating();
+  EXPECT_TRUE(absl::IsCancelled(workload->evaluate(params, 1).status()));
+}
+
 TEST(LmWorkload, RefusesAVocabularyThatIsNotTheTexts) {
   ModelConfig config = model();
   config.vocab = 300;

@@ -28,7 +28,7 @@ class ClusterDriverTest : public testing::Test {
     services.files = &files_;
     services.clock = [this] { return tick(); };
     services.sink = &sink_;
-    services.note = [](const std::string&) {};
+    services.note = [](const Notice&) {};
     auto cluster = Cluster::open(config, services, workload_->layout(), [this] {
       return StatusOr<std::vector<float>>(std::vector<float>(num_params_));
     });

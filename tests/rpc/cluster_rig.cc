@@ -55,10 +55,11 @@ ClusterRig::ClusterRig(SimulationConfig training, const Workload& workload, Clus
       data_(workload.shard_sequences(), false, training_.coordinator.seed) {}
 
 ClusterRig::~ClusterRig() {
-  stop_ = true;
+  // While somebody still answers them they end at once.
   workers_stop_ = true;
-  close();
   for (std::thread& worker : workers_) worker.join();
+  stop_ = true;
+  close();
 }
 
 Status ClusterRig::open() {
@@ -66,7 +67,7 @@ Status ClusterRig::open() {
   services.files = &files_;
   services.clock = test_clock;
   services.sink = &sink_;
-  services.note = [](const std::string&) {};
+  services.note = [this](const Notice& notice) { notices_.add(notice); };
   RUBATO_ASSIGN_OR_RETURN(cluster_, Cluster::open(config_, services, workload_.layout(),
                                                   [this]() -> StatusOr<std::vector<float>> {
                                                     std::vector<float> theta(static_cast<size_t>(
@@ -129,7 +130,7 @@ void ClusterRig::add_worker(int64_t id, Nanos min_step_ns, std::chrono::millisec
     services.workload = &workload_;
     services.data = &data_;
     services.environment.clock = test_clock;
-    services.environment.note = [](const std::string&) {};
+    services.environment.note = [](const Notice&) {};
     services.environment.stop = &workers_stop_;
     services.environment.patience = 20 * kNanosPerSecond;
     services.report = [](const TaskReport&) {};

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -28,6 +29,28 @@ ClusterConfig cluster_config(const SimulationConfig& training, const Workload& w
 /// The workers of `training` as the virtual clock wants them.
 std::vector<ScriptedWorker> script_of(const SimulationConfig& training);
 
+/// What a cluster has said, for tests.
+class Notices {
+ public:
+  void add(const Notice& notice) {
+    const std::lock_guard lock(mutex_);
+    list_.push_back(notice);
+  }
+  /// Texts of all that were called so, in order.
+  std::vector<std::string> of(std::string_view event) const {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::string> texts;
+    for (const Notice& notice : list_) {
+      if (notice.event == event) texts.push_back(notice.text);
+    }
+    return texts;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<Notice> list_;
+};
+
 class ClusterRig {
  public:
   ClusterRig(SimulationConfig training, const Workload& workload, ClusterConfig config,
@@ -39,6 +62,7 @@ class ClusterRig {
   Cluster& cluster() { return *cluster_; }
   Reception& reception() { return *reception_; }
   MemorySink& sink() { return sink_; }
+  const Notices& notices() const { return notices_; }
   /// Drives the cluster on a thread of its own until stop() or the end.
   void start();
   /// Raises the stop flag and waits; then closes everything, as after a process ended.
@@ -58,6 +82,7 @@ class ClusterRig {
   FileSystem& files_;
   DataMap data_;
   MemorySink sink_;
+  Notices notices_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<Reception> reception_;
   std::atomic<bool> stop_{false}, workers_stop_{false};

@@ -12,7 +12,9 @@ TEST(LoggedEvent, EveryKindComesBackAsItWasWritten) {
       Start{},
       UpdateArrived{WorkerId(1), TaskId(7), 50, 51'200, 29 * kNanosPerSecond, 0.25, false},
       TimerFired{9},
-      TaskWanted{WorkerId(4), TaskId(12)}};
+      TaskWanted{WorkerId(4), TaskId(12)},
+      Pause{true},
+      Pause{false}};
   for (const Event& event : events) {
     const LoggedEvent record{123, event, {2.5, 1e-3, 4096}};
     const StatusOr<LoggedEvent> back = logged_event_from(to_bytes(record));

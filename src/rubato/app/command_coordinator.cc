@@ -9,7 +9,9 @@
 #include "rubato/app/build_id.h"
 #include "rubato/app/cluster_setup.h"
 #include "rubato/app/command_support.h"
+#include "rubato/app/log.h"
 #include "rubato/app/methods.h"
+#include "rubato/app/operation.h"
 #include "rubato/app/run_notes.h"
 #include "rubato/app/run_recorder.h"
 #include "rubato/base/digest.h"
@@ -30,11 +32,11 @@ struct CoordinatorFlags : TrainingFlags {
   double lease_s = 30;
   bool keep_deltas = false, virtual_clock = false, insecure = false;
   std::string up_codec = "bf16", down_codec = "fp32";
+  std::string http;
+  double spool_gib = 0;
+  double certificate_hours = static_cast<double>(kWorkerCertificateS) / 3600;
+  LogFlags log;
 };
-
-bool is_loopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.starts_with("127.");
-}
 
 // A peer that opens connections in plenty must not take the files of everybody else: where there
 // are none left, gRPC stops listening for good.
@@ -51,7 +53,8 @@ class CoordinatorProcess {
   CoordinatorProcess(const CoordinatorFlags& flags, Terminal& terminal)
       : flags_(flags),
         terminal_(terminal),
-        progress_(terminal.err, terminal.interactive, monotonic_now) {}
+        progress_(terminal.err, terminal.interactive, monotonic_now),
+        log_(flags.log, terminal.err, &progress_) {}
 
   StatusOr<int> run() {
     stop_ = terminal_.watch_interrupts ? terminal_.watch_interrupts() : nullptr;
@@ -67,20 +70,20 @@ class CoordinatorProcess {
     const Status flushed = recorder_->flush();
     RUBATO_RETURN_IF_ERROR(end.status());
     RUBATO_RETURN_IF_ERROR(flushed);
+    operation_.reset();
     server_.reset();
     return conclude(*end == Cluster::End::kFinished);
   }
 
  private:
   Status check_listen() {
-    // Port 0 asks the system for one; only a listener may.
-    const bool any_port = flags_.listen.ends_with(":0");
-    std::string text = flags_.listen;
-    if (any_port) text.back() = '1';
-    RUBATO_ASSIGN_OR_RETURN(address_, parse_address(text));
-    if (any_port) address_.port = 0;
+    RUBATO_ASSIGN_OR_RETURN(address_, parse_listen(flags_.listen));
     if (!flags_.insecure || is_loopback(address_.host)) return absl::OkStatus();
-    note("--insecure: everybody on the way reads and changes what is sent, secrets included");
+    log_.write({.level = Notice::Level::kWarning,
+                .event = "insecure",
+                .text = "--insecure: everybody on the way reads and changes what is sent, secrets "
+                        "included",
+                .facts = {}});
     return absl::OkStatus();
   }
 
@@ -98,6 +101,8 @@ class CoordinatorProcess {
     config.lease = from_seconds(flags_.lease_s);
     config.start_workers = flags_.start_workers;
     config.keep_deltas = flags_.keep_deltas;
+    if (flags_.spool_gib > 0)
+      config.quota_bytes = static_cast<int64_t>(flags_.spool_gib * (int64_t{1} << 30));
     if (flags_.virtual_clock) {
       config.script.emplace();
       for (const SimWorker& worker : setup_.training.fleet) {
@@ -126,7 +131,7 @@ class CoordinatorProcess {
     RUBATO_ASSIGN_OR_RETURN(JsonlSink sink, JsonlSink::open(files_, directory_));
     jsonl_.emplace(std::move(sink));
     RUBATO_RETURN_IF_ERROR(jsonl_->truncate_to(notes_.offset));
-    recorder_.emplace(&*jsonl_, &progress_);
+    recorder_.emplace(&*jsonl_, nullptr);
     RecordLog log;
     for (const std::string& path : {metrics_path(directory_), events_path(directory_)}) {
       RUBATO_ASSIGN_OR_RETURN(const std::string text, files_.read_file(path));
@@ -146,8 +151,8 @@ class CoordinatorProcess {
     }
     RUBATO_ASSIGN_OR_RETURN(const Recipe base, load_recipe(flags_));
     RUBATO_ASSIGN_OR_RETURN(const Recipe pretraining, recipe_for_method(base, "pretrained"));
-    RunEnvironment environment =
-        run_environment(files_, pretraining, flags_, terminal_, &progress_);
+    RunEnvironment environment = run_environment(files_, pretraining, flags_, terminal_,
+                                                 log_.is_json() ? nullptr : &progress_);
     environment.directory = join_path(directory_, "pretraining");
     environment.resume = true;
     environment.stop = stop_;
@@ -171,7 +176,8 @@ class CoordinatorProcess {
             [this, threads](std::span<const float> theta) {
               return built_.workload->evaluate(theta, threads);
             },
-        .note = [this](const std::string& text) { note(text); },
+        .note = [this](const Notice& notice) { log_.write(notice); },
+        .stop_evaluation = [this] { built_.workload->stop_evaluating(); },
         .snapshot_notes = [this]() -> StatusOr<std::map<std::string, std::string>> {
           RUBATO_ASSIGN_OR_RETURN(notes_.offset, jsonl_->offset());
           return notes_.to_map();
@@ -179,15 +185,29 @@ class CoordinatorProcess {
     RUBATO_ASSIGN_OR_RETURN(cluster_,
                             Cluster::open(setup_.cluster, services, built_.workload->layout(),
                                           [this] { return initial_parameters(); }));
-    if (cluster_->recovered_records() > 0)
-      note(cat("recovered ", cluster_->recovered_records(), " events behind the last snapshot"));
+    say_recovered();
     RUBATO_ASSIGN_OR_RETURN(reception_, Reception::make(*cluster_, setup_.reception));
     RUBATO_ASSIGN_OR_RETURN(Authority authority,
                             Authority::create_or_load(files_, directory_, unix_now_s()));
     authority_.emplace(std::move(authority));
     RUBATO_ASSIGN_OR_RETURN(admission_, Admission::open(files_, directory_));
-    gatekeeper_.emplace(*authority_, *admission_, flags_.insecure, unix_now_s);
+    gatekeeper_.emplace(*authority_, *admission_, flags_.insecure, unix_now_s,
+                        static_cast<int64_t>(flags_.certificate_hours * 3600));
     return absl::OkStatus();
+  }
+
+  void say_recovered() {
+    const int64_t records = cluster_->recovered_records();
+    if (records > 0) {
+      log_.write({.event = "recovered",
+                  .text = cat("recovered ", records, " events behind the last snapshot"),
+                  .facts = {{"events", records}}});
+    }
+    if (!cluster_->status().paused()) return;
+    log_.write({.level = Notice::Level::kWarning,
+                .event = "paused",
+                .text = cat("the run is paused; rubato control ", directory_, " resume goes on"),
+                .facts = {}});
   }
 
   Status listen() {
@@ -208,8 +228,12 @@ class CoordinatorProcess {
     // Where `rubato invite` finds out what to write into a join string.
     RUBATO_RETURN_IF_ERROR(
         files_.replace_file(join_path(directory_, "address"), to_text(address_) + "\n"));
-    note(cat("listening at ", to_text(address_), "; rubato invite ", directory_,
-             " makes a join string for a worker"));
+    log_.write({.event = "listening",
+                .text = cat("listening at ", to_text(address_), "; rubato invite ", directory_,
+                            " makes a join string for a worker"),
+                .facts = {{"address", to_text(address_)}}});
+    RUBATO_ASSIGN_OR_RETURN(operation_,
+                            Operation::begin(directory_, flags_.http, *cluster_, *admission_));
     return absl::OkStatus();
   }
 
@@ -239,17 +263,18 @@ class CoordinatorProcess {
     terminal_.out << "state " << cluster_->state_digest() << ", effects "
                   << cluster_->effects_digest() << "\n";
     if (!finished) {
-      terminal_.err << "rubato: stopped; the same command goes on from " << directory_ << std::endl;
+      log_.write({.event = "stopped",
+                  .text = cat("stopped; the same command goes on from ", directory_),
+                  .facts = {}});
     }
     if (flags_.json) terminal_.out << to_line(summary) << "\n";
     return kExitOk;
   }
 
-  void note(const std::string& text) { progress_.note(cat("  note  ", text)); }
-
   const CoordinatorFlags& flags_;
   Terminal& terminal_;
   ProgressPrinter progress_;
+  Log log_;
   PosixFileSystem files_;
   const std::atomic<bool>* stop_ = nullptr;
   std::string directory_;
@@ -267,6 +292,7 @@ class CoordinatorProcess {
   std::unique_ptr<Admission> admission_;
   std::optional<Gatekeeper> gatekeeper_;
   std::unique_ptr<GrpcServer> server_;
+  std::unique_ptr<Operation> operation_;
 };
 
 }  // namespace
@@ -289,6 +315,17 @@ void add_coordinator(CLI::App& app, CommandBody& chosen) {
   command->add_flag("--keep-deltas", flags->keep_deltas, "for rubato replay from the beginning");
   command->add_flag("--virtual-clock", flags->virtual_clock,
                     "durations are the recipe's: the history that rubato train makes");
+  command
+      ->add_option("--spool-gib", flags->spool_gib,
+                   "uploads may take so much of the disk, further ones wait; default: what is free")
+      ->check(number_in(0.001, 1e6));
+  command->add_option("--http", flags->http,
+                      "[HOST:]PORT of /healthz and /metrics; without a host this machine only");
+  command
+      ->add_option("--certificate-hours", flags->certificate_hours,
+                   "life of a worker's certificate; it asks for the next one in time")
+      ->check(number_in(0.001, 90 * 24));
+  add_log_flags(*command, flags->log);
   command->add_flag("--insecure", flags->insecure, "plain text instead of TLS");
   command->footer(
       "Example:\n  rubato coordinator recipes/demo.toml --listen 0.0.0.0:7461 --host my.machine\n"

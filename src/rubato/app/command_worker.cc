@@ -7,11 +7,13 @@
 #include "rubato/app/build_id.h"
 #include "rubato/app/cluster_setup.h"
 #include "rubato/app/command_support.h"
+#include "rubato/app/log.h"
 #include "rubato/base/digest.h"
 #include "rubato/lm/arena.h"
 #include "rubato/rpc/grpc_link.h"
 #include "rubato/rpc/join_string.h"
 #include "rubato/rpc/pinned_fetch.h"
+#include "rubato/rpc/renewing_link.h"
 #include "rubato/rpc/wire.h"
 #include "rubato/rpc/worker_key.h"
 #include "rubato/store/posix_file_system.h"
@@ -26,6 +28,7 @@ struct WorkerFlags {
   double min_step_s = 0;
   double patience_s = 3600;
   bool insecure = false, enrol_only = false;
+  LogFlags log;
 };
 
 constexpr int64_t kProbeTimeoutMs = 10'000;
@@ -33,11 +36,11 @@ constexpr int64_t kProbeTimeoutMs = 10'000;
 class WorkerProcess {
  public:
   WorkerProcess(const WorkerFlags& flags, Terminal& terminal)
-      : flags_(flags), terminal_(terminal) {}
+      : flags_(flags), terminal_(terminal), log_(flags.log, terminal.err, nullptr) {}
 
   StatusOr<int> run() {
     environment_.clock = monotonic_now;
-    environment_.note = [this](const std::string& text) { note(text); };
+    environment_.note = [this](const Notice& notice) { log_.write(notice); };
     environment_.patience = from_seconds(flags_.patience_s);
     if (terminal_.watch_interrupts) environment_.stop = terminal_.watch_interrupts();
     RUBATO_RETURN_IF_ERROR(read_join());
@@ -45,7 +48,7 @@ class WorkerProcess {
     RUBATO_ASSIGN_OR_RETURN(lock_, files_.lock_directory(directory_));
     RUBATO_RETURN_IF_ERROR(become_known());
     if (flags_.enrol_only) return kExitOk;
-    const std::unique_ptr<CoordinatorLink> link = make_grpc_link(link_config_);
+    const std::unique_ptr<CoordinatorLink> link = make_link();
     RUBATO_ASSIGN_OR_RETURN(const v1::RunDescription run, describe(*link));
     RUBATO_RETURN_IF_ERROR(prepare(*link, run));
     RUBATO_RETURN_IF_ERROR(train(*link, run));
@@ -60,7 +63,12 @@ class WorkerProcess {
     }
     if (!flags_.join_file.empty()) {
       RUBATO_ASSIGN_OR_RETURN(const JoinFile file, read_join_file(files_, flags_.join_file));
-      if (!file.warning.ok()) note(std::string(file.warning.message()));
+      if (!file.warning.ok()) {
+        log_.write({.level = Notice::Level::kWarning,
+                    .event = "insecure",
+                    .text = std::string(file.warning.message()),
+                    .facts = {}});
+      }
       join_ = file.join;
     } else {
       RUBATO_ASSIGN_OR_RETURN(join_, parse_join_string(flags_.join));
@@ -78,34 +86,68 @@ class WorkerProcess {
   // Key, certificate and authority: from the directory, or by the secret of the join string.
   Status become_known() {
     RUBATO_ASSIGN_OR_RETURN(WorkerKey key, WorkerKey::create_or_load(files_, directory_));
-    RUBATO_ASSIGN_OR_RETURN(const Secret private_key, key.private_key_pem());
-    RUBATO_ASSIGN_OR_RETURN(const std::string request, key.request_pem());
-    RUBATO_ASSIGN_OR_RETURN(const std::optional<WorkerCredentials> before, key.credentials(files_));
+    key_.emplace(std::move(key));
+    RUBATO_ASSIGN_OR_RETURN(const std::optional<WorkerCredentials> before,
+                            key_->credentials(files_));
     const Address address = join_.addresses[0];
     link_config_.address = to_text(address);
-    std::string authority;
     if (!flags_.insecure) {
-      RUBATO_ASSIGN_OR_RETURN(authority, fetch_pinned_authority(address, join_.fingerprint,
-                                                                kProbeTimeoutMs, unix_now_s()));
-      link_config_.ca_pem = authority;
+      RUBATO_ASSIGN_OR_RETURN(
+          link_config_.ca_pem,
+          fetch_pinned_authority(address, join_.fingerprint, kProbeTimeoutMs, unix_now_s()));
     }
-    v1::EnrolRequest enrolment;
-    enrolment.set_csr_pem(request);
     // A key that has enrolled gets its next certificate without a secret.
-    if (!before) enrolment.set_secret(join_.secret.reveal());
-    RUBATO_ASSIGN_OR_RETURN(const v1::EnrolReply reply, enrol_over_grpc(link_config_, enrolment));
+    RUBATO_RETURN_IF_ERROR(get_certificate(before ? "" : join_.secret.reveal()));
+    log_.write({.event = "known",
+                .text = cat("worker ", worker_, " of ", join_.redacted(), ", in ", directory_),
+                .facts = {{"worker", worker_.value()}}});
+    return absl::OkStatus();
+  }
+
+  // From the coordinator, for our key: the first with a secret, every other without.
+  Status get_certificate(std::string_view secret) {
+    v1::EnrolRequest request;
+    RUBATO_ASSIGN_OR_RETURN(*request.mutable_csr_pem(), key_->request_pem());
+    request.set_secret(std::string(secret));
+    // Whoever shows a certificate must have a valid one; who shows none may ask for one.
+    LinkConfig anonymous = link_config_;
+    anonymous.certificate_pem.clear();
+    anonymous.key_pem.clear();
+    RUBATO_ASSIGN_OR_RETURN(const v1::EnrolReply reply, enrol_over_grpc(anonymous, request));
     worker_ = WorkerId(reply.worker());
-    if (!flags_.insecure) {
-      RUBATO_RETURN_IF_ERROR(
-          key.keep(files_, reply.certificate_pem(), authority, unix_now_s()).status());
-      link_config_.certificate_pem = reply.certificate_pem();
-      link_config_.key_pem = private_key.reveal();
-    } else {
+    if (flags_.insecure) {
       link_config_.worker = reply.worker();
       link_config_.token = reply.token();
+      return absl::OkStatus();
     }
-    note(cat("worker ", worker_, " of ", join_.redacted(), ", in ", directory_));
+    RUBATO_ASSIGN_OR_RETURN(credentials_, key_->keep(files_, reply.certificate_pem(),
+                                                     link_config_.ca_pem, unix_now_s()));
+    RUBATO_ASSIGN_OR_RETURN(const Secret private_key, key_->private_key_pem());
+    link_config_.certificate_pem = reply.certificate_pem();
+    link_config_.key_pem = private_key.reveal();
     return absl::OkStatus();
+  }
+
+  // Certificates end while the worker goes on; a token does not.
+  std::unique_ptr<CoordinatorLink> make_link() {
+    std::unique_ptr<CoordinatorLink> first = make_grpc_link(link_config_);
+    if (flags_.insecure) return first;
+    return std::make_unique<RenewingLink>(
+        std::move(first), [this] { return credentials_.renewal_is_due(unix_now_s()); },
+        [this]() -> StatusOr<std::unique_ptr<CoordinatorLink>> {
+          if (const Status renewed = get_certificate(""); !renewed.ok()) {
+            log_.write({.level = Notice::Level::kWarning,
+                        .event = "certificate",
+                        .text = cat("no new certificate: ", renewed.message()),
+                        .facts = {}});
+            return renewed;
+          }
+          log_.write({.level = Notice::Level::kDebug,
+                      .event = "certificate",
+                      .text = "a new certificate",
+                      .facts = {{"expires_unix_s", credentials_.expires_unix_s}}});
+          return make_grpc_link(link_config_);
+        });
   }
 
   StatusOr<v1::RunDescription> describe(CoordinatorLink& link) {
@@ -163,7 +205,9 @@ class WorkerProcess {
           const Nanos measured,
           calibrate_step(*built_.workload, training.worker, data, threads_, monotonic_now));
       config.ns_per_step = std::max(measured, config.min_step_ns);
-      note(cat("one local step takes ", to_seconds(config.ns_per_step), " s"));
+      log_.write({.event = "calibrated",
+                  .text = cat("one local step takes ", to_seconds(config.ns_per_step), " s"),
+                  .facts = {{"seconds_per_step", to_seconds(config.ns_per_step)}}});
     }
     return work(config, {.link = &link,
                          .files = &files_,
@@ -175,25 +219,32 @@ class WorkerProcess {
 
   void show(const TaskReport& report) {
     const double seconds = std::max(to_seconds(report.train_ns), 1e-9);
-    note(cat("task ", report.task, "  steps ", report.steps, "  loss ", report.mean_loss, "  ",
-             static_cast<double>(report.tokens) / seconds / 1000, "k tok/s  wait ",
-             to_seconds(report.fetch_ns + report.push_ns), " s  ", report.verdict));
-  }
-
-  void note(const std::string& text) {
-    const std::lock_guard lock(printing_);
-    terminal_.err << "  " << text << std::endl;
+    const double tokens_per_s = static_cast<double>(report.tokens) / seconds;
+    const double wait_s = to_seconds(report.fetch_ns + report.push_ns);
+    log_.write(
+        {.event = "task",
+         .text = cat("task ", report.task, "  steps ", report.steps, "  loss ", report.mean_loss,
+                     "  ", tokens_per_s / 1000, "k tok/s  wait ", wait_s, " s  ", report.verdict),
+         .facts = {{"task", report.task},
+                   {"steps", report.steps},
+                   {"tokens", report.tokens},
+                   {"loss_nats", report.mean_loss},
+                   {"tokens_per_s", tokens_per_s},
+                   {"wait_s", wait_s},
+                   {"verdict", report.verdict}}});
   }
 
   const WorkerFlags& flags_;
   Terminal& terminal_;
-  std::mutex printing_;
+  Log log_;
   PosixFileSystem files_;
   WorkerEnvironment environment_;
   JoinString join_;
   std::string directory_;
   DirectoryLock lock_;
+  std::optional<WorkerKey> key_;
   LinkConfig link_config_;
+  WorkerCredentials credentials_;
   WorkerId worker_;
   int64_t memory_bytes_ = 0;
   int threads_ = 1;
@@ -225,6 +276,7 @@ void add_worker(CLI::App& app, CommandBody& chosen) {
   command->add_flag("--enrol-only", flags->enrol_only,
                     "use the string up for an identity in --dir, and work later");
   command->add_flag("--insecure", flags->insecure, "plain text instead of TLS");
+  add_log_flags(*command, flags->log);
   command->footer(
       "Example:\n  rubato worker rubato1/my.machine:7461/..\n"
       "Ctrl-C or SIGTERM: the steps that are done are handed in, the rest goes back in line.");

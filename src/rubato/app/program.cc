@@ -69,6 +69,8 @@ int run_program(std::span<const std::string> args, Terminal terminal) {
   add_coordinator(app, chosen);
   add_invite(app, chosen);
   add_workers(app, chosen);
+  add_status(app, chosen);
+  add_control(app, chosen);
   add_worker(app, chosen);
   add_replay(app, chosen);
   add_eval(app, chosen);

@@ -40,6 +40,8 @@ void add_tune(CLI::App& app, CommandBody& chosen);
 void add_coordinator(CLI::App& app, CommandBody& chosen);
 void add_invite(CLI::App& app, CommandBody& chosen);
 void add_workers(CLI::App& app, CommandBody& chosen);
+void add_status(CLI::App& app, CommandBody& chosen);
+void add_control(CLI::App& app, CommandBody& chosen);
 void add_worker(CLI::App& app, CommandBody& chosen);
 void add_replay(CLI::App& app, CommandBody& chosen);
 void add_eval(CLI::App& app, CommandBody& chosen);

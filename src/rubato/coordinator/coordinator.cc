@@ -120,6 +120,13 @@ void Coordinator::on(const Start&, Effects& effects) {
   dispatch_waiting(effects);
 }
 
+void Coordinator::on(const Pause& event, Effects& effects) {
+  if (paused_ == event.on) return;
+  paused_ = event.on;
+  // Whoever waits has waited long enough: a window that is open ends here. A round is completed.
+  if (!paused_ && started_ && !(averages() && anyone_out())) close_window(effects);
+}
+
 // ---- the gate
 
 void Coordinator::on(const TaskWanted& event, Effects& effects) {

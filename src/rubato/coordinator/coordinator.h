@@ -18,48 +18,15 @@
 #include <vector>
 
 #include "rubato/base/state_walk.h"
+#include "rubato/coordinator/coordinator_config.h"
 #include "rubato/coordinator/door.h"
 #include "rubato/coordinator/events.h"
 #include "rubato/coordinator/ledger.h"
-#include "rubato/coordinator/overlap.h"
 #include "rubato/schedule/gate.h"
 #include "rubato/schedule/sampler.h"
 #include "rubato/schedule/step_policy.h"
 
 namespace rubato {
-
-struct CoordinatorConfig {
-  uint64_t seed = 0;
-  std::vector<int64_t> shard_sequences;  // |D_i| [sequences]
-  int64_t local_steps = 50;              // H
-  int64_t batch_sequences = 1;           // [sequences] of one local step
-  int64_t tokens_per_sequence = 1;       // [tokens]
-  int64_t budget_steps = 0;              // [local steps] of all workers after which the run ends
-  int64_t schedule_steps = 0;  // [local steps] of all workers that the rate schedule spans (eq. 3)
-  int64_t inner_rewarm_steps = 0;           // [local steps] of a late or stateless worker's ramp
-  std::optional<int64_t> max_staleness;     // from the outer chain: staler deltas are discarded
-  int64_t arrivals_per_step = 1;            // from the outer chain: deltas that make one outer step
-  std::optional<int64_t> save_every_steps;  // [local steps] between Save effects
-  Nanos slack = 0;                          // how late an expected worker may be under a grace gate
-  Overlap overlap = Overlap::kNone;         // unless none, a worker may have two tasks in flight
-  DoorConfig door;
-};
-
-/// Progress in numbers; everything a driver shows or records.
-struct CoordinatorCounts {
-  int64_t steps = 0;      // local steps processed: applied or discarded
-  int64_t tokens = 0;     // the same in tokens
-  int64_t arrivals = 0;   // deltas processed
-  int64_t discarded = 0;  // deltas too stale
-  int64_t rejected = 0;   // deltas refused by the door
-  int64_t lost = 0;       // workers lost with a task in flight
-  int64_t version = 0;    // outer steps that moved theta
-
-  template <class A>
-  void archive(A& a) {
-    a(steps, tokens, arrivals, discarded, rejected, lost, version);
-  }
-};
 
 class Coordinator {
  public:
@@ -88,6 +55,9 @@ class Coordinator {
   bool is_connected(WorkerId worker) const;
   std::vector<WorkerId> connected_workers() const;
   bool started() const { return started_; }
+  bool paused() const { return paused_; }
+  /// Every worker that ever joined, by id.
+  std::vector<WorkerStanding> workers() const;
   /// The timer that is still to go off, for a driver that goes on from a saved state.
   std::optional<SetTimer> pending_timer() const;
   /// The answer to a delta that needs no event because it changes nothing: one that was applied
@@ -117,6 +87,8 @@ class Coordinator {
     Nanos overhead = 0;        // moving average of ready - dispatch - training
     Nanos travel = 0;          // moving average of arrival - ready
     int64_t rewarm_done = -1;  // steps made in the ramp; -1: none to make
+    /// [ns/step] Median of the recent ones; nullopt: unknown.
+    std::optional<Nanos> speed() const;
     template <class A>
     void archive(A& a) {
       a(connected, wants, tasks, recent_ns_per_step, trust, pace, overhead, travel, rewarm_done);
@@ -160,6 +132,7 @@ class Coordinator {
   void on(const UpdateArrived& event, Effects& effects);
   void on(const TimerFired& event, Effects& effects);
   void on(const TaskWanted& event, Effects& effects);
+  void on(const Pause& event, Effects& effects);
 
   // Arrival, in order: is it acceptable, what of its data is used, what is applied.
   std::optional<RejectReason> refuse(const UpdateArrived& event) const;
@@ -187,8 +160,8 @@ class Coordinator {
   template <class A>
   void archive(A& a) {
     a(now_, started_, finished_, counts_, ledger_, door_, progress_, workers_, in_flight_, fates_,
-      group_, window_opened_, timers_, timer_at_, held_arrivals_, next_save_steps_,
-      effects_digest_);
+      group_, window_opened_, timers_, timer_at_, held_arrivals_, next_save_steps_, effects_digest_,
+      paused_);
   }
 
   CoordinatorConfig config_;
@@ -197,7 +170,7 @@ class Coordinator {
   std::unique_ptr<ShardSampler> sampler_;
 
   Nanos now_ = 0;
-  bool started_ = false, finished_ = false;
+  bool started_ = false, finished_ = false, paused_ = false;
   CoordinatorCounts counts_;
   Ledger ledger_;
   Door door_;

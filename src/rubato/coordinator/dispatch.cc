@@ -16,19 +16,20 @@ constexpr Nanos kLatestExpectation = std::numeric_limits<Nanos>::max() / 4;
 // training of the very worker by which everybody's training is measured.
 constexpr int64_t kBelief = 8;
 
-std::optional<Nanos> median(std::vector<Nanos> values) {
+}  // namespace
+
+std::optional<Nanos> Coordinator::Worker::speed() const {
+  std::vector<Nanos> values = recent_ns_per_step;
   if (values.empty()) return std::nullopt;
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
   std::ranges::nth_element(values, middle);
   return *middle;
 }
 
-}  // namespace
-
 // The speed that others may be measured by, if this worker's is worth that: nobody makes all tasks
 // short by a claim alone.
 std::optional<Nanos> Coordinator::reference_of(const Worker& worker) const {
-  const std::optional<Nanos> speed = median(worker.recent_ns_per_step);
+  const std::optional<Nanos> speed = worker.speed();
   if (!worker.connected || !speed || worker.trust == SpeedTrust::kDoubted) return std::nullopt;
   if (worker.trust == SpeedTrust::kMeasured) return std::max(*speed, worker.pace / kBelief);
   if (worker.tasks.empty()) return speed;
@@ -39,7 +40,7 @@ std::optional<Nanos> Coordinator::reference_of(const Worker& worker) const {
 }
 
 void Coordinator::dispatch_waiting(Effects& effects) {
-  if (!started_ || finished_) return;
+  if (!started_ || finished_ || paused_) return;
   // No task is longer than what is left of the budget; the last round shares that out.
   int64_t max_steps = config_.budget_steps - counts_.steps;
   if (averages()) {
@@ -60,7 +61,7 @@ void Coordinator::dispatch_waiting(Effects& effects) {
 
 Task Coordinator::make_task(WorkerId id, Worker& worker, int64_t max_steps) {
   // A worker nobody has measured is taken for the fastest, and is nobody's reference.
-  const std::optional<Nanos> own = median(worker.recent_ns_per_step);
+  const std::optional<Nanos> own = worker.speed();
   std::optional<Nanos> fastest = own;
   for (const auto& [other_id, other] : workers_) {
     const std::optional<Nanos> speed = reference_of(other);

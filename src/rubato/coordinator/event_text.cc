@@ -70,6 +70,8 @@ std::string words(const TaskWanted& wanted) {
   return cat("worker ", wanted.worker, " wants a task behind task ", wanted.behind);
 }
 
+std::string words(const Pause& pause) { return pause.on ? "paused" : "resumed"; }
+
 std::string words(const TimerFired& timer) { return cat("timer ", timer.timer, " fired"); }
 
 }  // namespace

@@ -77,7 +77,18 @@ struct TaskWanted {
   }
 };
 
-using Event = std::variant<WorkerJoined, WorkerLost, Start, UpdateArrived, TimerFired, TaskWanted>;
+/// An operator holds the run or lets it go on. While it is held nobody gets a task; what is under
+/// way is applied as ever, and joins, losses and wishes are taken note of.
+struct Pause {
+  bool on = true;
+  template <class A>
+  void archive(A& a) {
+    a(on);
+  }
+};
+
+using Event =
+    std::variant<WorkerJoined, WorkerLost, Start, UpdateArrived, TimerFired, TaskWanted, Pause>;
 
 // ---- effects
 

@@ -42,6 +42,14 @@ std::vector<WorkerId> Coordinator::connected_workers() const {
   return connected;
 }
 
+std::vector<WorkerStanding> Coordinator::workers() const {
+  std::vector<WorkerStanding> standings;
+  for (const auto& [id, worker] : workers_) {
+    standings.push_back({id, worker.connected, worker.tasks, worker.speed().value_or(0)});
+  }
+  return standings;
+}
+
 std::optional<SetTimer> Coordinator::pending_timer() const {
   if (!timer_at_) return std::nullopt;
   return SetTimer{*timer_at_, timers_};

@@ -129,6 +129,7 @@ StatusOr<EvalResult> LmWorkload::evaluate(std::span<const float> params, int thr
   std::vector<int32_t> tokens(kEvaluationBatch * (length + 1));
   double sum = 0;
   for (int64_t begin = 0; begin < wanted; begin += kEvaluationBatch) {
+    if (stopped_) return absl::CancelledError("[lm] the evaluation was stopped");
     const int64_t count = std::min(kEvaluationBatch, wanted - begin);
     const std::span<int32_t> batch = std::span(tokens).first(count * (length + 1));
     for (int64_t i = 0; i < count; ++i) {

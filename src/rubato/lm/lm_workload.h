@@ -2,6 +2,7 @@
 // with index i is tokens [i*T, i*T + T + 1): inputs and, one further, targets.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -42,6 +43,7 @@ class LmWorkload final : public Workload {
   /// Mean over the validation sequences; bits per byte by the dataset's bytes per validation token.
   /// ResourceExhausted when memory is short. One evaluation at a time; further callers wait.
   StatusOr<EvalResult> evaluate(std::span<const float> params, int threads) const override;
+  void stop_evaluating() const override { stopped_ = true; }
   std::string vocabulary_digest() const override { return dataset_->vocabulary_digest(); }
   double flops_per_token() const override;
 
@@ -58,6 +60,7 @@ class LmWorkload final : public Workload {
   std::shared_ptr<const TokenDataset> dataset_;
   LmWorkloadOptions options_;
   Layout layout_;
+  mutable std::atomic<bool> stopped_{false};
   mutable std::mutex evaluator_mutex_;
   mutable std::unique_ptr<Engine> evaluator_;  // of the last evaluation, kept for the next
 };

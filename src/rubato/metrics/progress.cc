@@ -86,6 +86,7 @@ ProgressPrinter::ProgressPrinter(std::ostream& out, bool is_terminal, Clock cloc
 ProgressPrinter::~ProgressPrinter() { finish(); }
 
 void ProgressPrinter::update(const ProgressSnapshot& snapshot) {
+  const std::lock_guard lock(mutex_);
   const Nanos now = clock_();
   if (shown_at_ && now - *shown_at_ < interval_) {
     pending_ = snapshot;
@@ -96,11 +97,13 @@ void ProgressPrinter::update(const ProgressSnapshot& snapshot) {
 }
 
 void ProgressPrinter::note(std::string_view line) {
+  const std::lock_guard lock(mutex_);
   show_evaluation();
   print_line(line);
 }
 
 void ProgressPrinter::evaluation(std::string_view line) {
+  const std::lock_guard lock(mutex_);
   evaluation_ = line;
   const Nanos now = clock_();
   if (evaluation_at_ && now - *evaluation_at_ < kEvaluationInterval) return;
@@ -120,6 +123,7 @@ void ProgressPrinter::print_line(std::string_view line) {
 }
 
 void ProgressPrinter::finish() {
+  const std::lock_guard lock(mutex_);
   show_evaluation();
   if (pending_) show(*pending_);
   if (line_is_open_) out_ << '\n' << std::flush;

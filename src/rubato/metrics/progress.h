@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -36,6 +37,7 @@ std::string progress_line(const ProgressSnapshot& snapshot);
 /// `  eval  step 800  loss 3.4120  perplexity 30.33  bits/byte 1.930  accuracy 31.2 %`.
 std::string eval_line(const EvalRecord& record);
 
+/// Any thread.
 class ProgressPrinter {
  public:
   using Clock = std::function<Nanos()>;  // monotonic
@@ -65,6 +67,7 @@ class ProgressPrinter {
   void print_line(std::string_view line);
   void show_evaluation();
 
+  std::mutex mutex_;
   std::ostream& out_;
   bool is_terminal_;
   Clock clock_;

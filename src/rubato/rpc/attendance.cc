@@ -86,7 +86,11 @@ void Attendance::attend_until_ended() {
     std::unique_lock lock(mutex_);
     if (ended_ || stopping_) return;
     if (!why.ok() && !noted) {
-      environment_.note(cat("the coordinator does not answer: ", why.message(), "; trying on"));
+      environment_.note(
+          {.level = Notice::Level::kWarning,
+           .event = "cut",
+           .text = cat("the coordinator does not answer: ", why.message(), "; trying on"),
+           .facts = {}});
       noted = true;
     }
     changed_.wait_for(lock, std::chrono::nanoseconds(backoff.next()),
@@ -156,7 +160,10 @@ void Attendance::enqueue(const v1::Task& task) {
 void Attendance::release(const v1::Release& message) {
   switch (message.why()) {
     case v1::Release::WHY_STOPPING:
-      environment_.note(cat("the coordinator goes down for a while: ", one_line(message.text())));
+      environment_.note(
+          {.event = "cut",
+           .text = cat("the coordinator goes down for a while: ", one_line(message.text())),
+           .facts = {}});
       return;
     case v1::Release::WHY_FINISHED:
       return finish_with(absl::OkStatus());
@@ -260,8 +267,9 @@ void Attendance::report(int64_t task, int64_t steps_done) {
 void Attendance::leave(const std::string& reason) {
   v1::FromWorker message;
   message.mutable_leave()->set_reason(reason);
-  send(message);
+  // First, so that the coordinator's answer to the goodbye is no news.
   finish_with(absl::OkStatus());
+  send(message);
 }
 
 Status Attendance::end() const {

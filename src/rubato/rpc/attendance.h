@@ -16,15 +16,16 @@
 
 #include "rubato/base/ids.h"
 #include "rubato/rpc/coordinator_link.h"
+#include "rubato/rpc/notice.h"
 
 namespace rubato {
 
 /// What a worker's parts share.
 struct WorkerEnvironment {
-  std::function<Nanos()> clock;                  // monotonic
-  std::function<void(const std::string&)> note;  // a sentence for people, one line; any thread
-  const std::atomic<bool>* stop = nullptr;       // a graceful end is asked for; may be null
-  Nanos patience = 3600 * kNanosPerSecond;       // without the coordinator, before it gives up
+  std::function<Nanos()> clock;  // monotonic
+  NoticeSink note;
+  const std::atomic<bool>* stop = nullptr;  // a graceful end is asked for; may be null
+  Nanos patience = 3600 * kNanosPerSecond;  // without the coordinator, before it gives up
 };
 
 /// Whether the same call may succeed later.

@@ -5,8 +5,8 @@
 #include <limits>
 
 #include "rubato/base/digest.h"
-#include "rubato/rpc/run_identity.h"
 #include "rubato/rpc/wire.h"
+#include "rubato/store/journal_reader.h"
 
 namespace rubato {
 namespace {
@@ -14,8 +14,10 @@ namespace {
 // The driver looks at the stop flag and at results of evaluations at least this often.
 constexpr Nanos kGlance = kNanosPerSecond / 10;
 
-// A stop may take five seconds in all; a snapshot that may not fit is left out.
+// A stop may take five seconds in all; a snapshot that may not fit is left out. One that was never
+// measured fits when it is small.
 constexpr Nanos kSaveWhileStopping = 2 * kNanosPerSecond;
+constexpr int64_t kSmallModel = int64_t{16} << 20;  // [parameters]
 
 v1::ToWorker dispatch_message(const Task& task, int64_t num_params) {
   v1::ToWorker message;
@@ -150,7 +152,9 @@ StatusOr<Cluster::End> Cluster::run(const std::atomic<bool>* stop) {
 
 StatusOr<Cluster::End> Cluster::drive(const std::atomic<bool>* stop) {
   while (!finished()) {
-    if (stop != nullptr && stop->load()) return stop_now();
+    begin_round();
+    if (stop != nullptr && stop->load()) return stop_now(snapshot_fits());
+    if (is_drained()) return stop_now(true);
     std::vector<TimedEvent> events = wait_for_events();
     Status status = make_durable(events);
     for (TimedEvent& event : events) {
@@ -164,6 +168,13 @@ StatusOr<Cluster::End> Cluster::drive(const std::atomic<bool>* stop) {
     if (!status.ok()) return status;
   }
   return finish();
+}
+
+void Cluster::begin_round() {
+  const Nanos now = clock();
+  gauges_.last_round = now;
+  const std::lock_guard lock(gauges_.mutex);
+  gauges_.steps.add(now, state_->coordinator().counts().steps);
 }
 
 std::vector<TimedEvent> Cluster::wait_for_events() {
@@ -180,9 +191,7 @@ std::vector<TimedEvent> Cluster::wait_for_events() {
     const std::lock_guard lock(state_mutex_);
     for (const WorkerId worker : roster_.take_expired(clock())) {
       if (!state_->coordinator().is_connected(worker)) continue;
-      services_.note(
-          cat("worker ", worker, " is lost: nothing heard for ", to_seconds(config_.lease), " s"));
-      timeline_->add(loss_of(worker));
+      timeline_->add(loss_of(worker, cat("nothing heard for ", to_seconds(config_.lease), " s")));
     }
   }
   std::vector<TimedEvent> events = timeline_->take(clock());
@@ -199,16 +208,24 @@ Status Cluster::make_durable(const std::vector<TimedEvent>& events) {
         journal_->append(to_bytes({event.now, event.incoming.event, event.incoming.notes}))
             .status());
   }
-  return journal_->sync();
+  const Nanos began = services_.clock();
+  RUBATO_RETURN_IF_ERROR(journal_->sync());
+  gauges_.journal_sync_ns += services_.clock() - began;
+  ++gauges_.journal_syncs;
+  return absl::OkStatus();
 }
 
 Status Cluster::take(TimedEvent& event) {
   const LoggedEvent record{event.now, event.incoming.event, event.incoming.notes};
   StatusOr<Effects> effects = absl::UnknownError("");
+  bool is_news = true;
   {
     const std::lock_guard lock(state_mutex_);
+    const auto* lost = std::get_if<WorkerLost>(&record.event);
+    // A loss of somebody who is not there is none.
+    if (lost != nullptr) is_news = state_->coordinator().is_connected(lost->worker);
     effects = state_->process(record);
-    if (const auto* lost = std::get_if<WorkerLost>(&record.event)) {
+    if (lost != nullptr) {
       if (const auto it = leaving_.find(lost->worker); it != leaving_.end()) leaving_.erase(it);
     }
   }
@@ -217,12 +234,13 @@ Status Cluster::take(TimedEvent& event) {
     return effects.status();
   }
   timeline_->follow(event.now, *effects);
-  if (const auto* update = std::get_if<UpdateArrived>(&record.event))
-    answer(event.incoming, verdict_of(update->task, *effects));
+  const auto* update = std::get_if<UpdateArrived>(&record.event);
+  answer(event.incoming, update ? verdict_of(update->task, *effects) : UpdateVerdict{});
   // The script lets a worker go that does not know it.
   if (const auto* lost = std::get_if<WorkerLost>(&record.event); lost && config_.script)
     roster_.release(lost->worker, v1::Release::WHY_EVICTED, "the recipe's fleet has it leave");
   send_out(*effects);
+  if (is_news) say_what_happened(event.incoming, *effects);
   write_records(record, *effects);
   evaluate_if_due(false);
   const bool save_asked = std::ranges::any_of(
@@ -254,11 +272,16 @@ StatusOr<Cluster::End> Cluster::finish() {
   return End::kFinished;
 }
 
-StatusOr<Cluster::End> Cluster::stop_now() {
+bool Cluster::snapshot_fits() const {
+  return last_save_took_ ? *last_save_took_ < kSaveWhileStopping : num_params_ < kSmallModel;
+}
+
+StatusOr<Cluster::End> Cluster::stop_now(bool with_snapshot) {
   // Everything acknowledged is in the journal; a snapshot only makes the next start shorter.
   refuse_further_events(going_down());
   roster_.release_all(v1::Release::WHY_STOPPING, "it comes back");
-  if (last_save_took_ < kSaveWhileStopping) RUBATO_RETURN_IF_ERROR(save());
+  if (services_.stop_evaluation) services_.stop_evaluation();
+  if (with_snapshot) RUBATO_RETURN_IF_ERROR(save());
   return End::kStopped;
 }
 
@@ -286,6 +309,7 @@ Status Cluster::save() {
   RUBATO_RETURN_IF_ERROR(spool_->trim(state_->needed_deltas()));
   last_saved_step_ = step;
   last_save_took_ = services_.clock() - began;
+  say_saved(step);
   RetentionPolicy retention = config_.retention;
   // The first snapshot is where a replay of everything begins.
   if (config_.keep_deltas && !retention.keep_every_steps)
@@ -333,6 +357,10 @@ Cluster::Seat Cluster::attend(WorkerId worker, const WorkerHello& hello) {
           .outcome = nullptr});
   }
   seat.box = roster_.attach(worker, clock());
+  if (goes_on)
+    say({.event = "returned",
+         .text = cat("worker ", worker, " is back, with ", seat.tasks.size(), " tasks"),
+         .facts = {{"worker", worker.value()}, {"tasks", std::ssize(seat.tasks)}}});
   return seat;
 }
 
@@ -353,13 +381,13 @@ void Cluster::leave(WorkerId worker) {
   roster_.release(worker, v1::Release::WHY_UNSPECIFIED, "goodbye");
   if (config_.script) return;
   const std::lock_guard lock(state_mutex_);
-  post(loss_of(worker));
+  post(loss_of(worker, "it said goodbye"));
 }
 
 // Under state_mutex_.
-Incoming Cluster::loss_of(WorkerId worker) {
+Incoming Cluster::loss_of(WorkerId worker, std::string why) {
   leaving_.insert(worker);
-  return {.event = WorkerLost{worker}, .notes = {}, .outcome = nullptr};
+  return {.event = WorkerLost{worker}, .notes = {}, .outcome = nullptr, .why = std::move(why)};
 }
 
 std::optional<UpdateVerdict> Cluster::answer_at_once(WorkerId worker, TaskId task) const {
@@ -403,30 +431,6 @@ StatusOr<UpdateVerdict> Cluster::deliver(WorkerId worker, const DeltaClaim& clai
         .notes = claim.notes,
         .outcome = std::move(outcome)});
   return verdict.get();
-}
-
-// ---- what it tells
-
-Nanos Cluster::clock() const { return clock_base_ + services_.clock() - clock_began_; }
-
-std::vector<Task> Cluster::tasks_in_flight() const {
-  const std::lock_guard lock(state_mutex_);
-  return state_->coordinator().tasks_in_flight();
-}
-
-CoordinatorCounts Cluster::counts() const {
-  const std::lock_guard lock(state_mutex_);
-  return state_->coordinator().counts();
-}
-
-std::string Cluster::state_digest() {
-  const std::lock_guard lock(state_mutex_);
-  return state_->digest();
-}
-
-std::string Cluster::effects_digest() const {
-  const std::lock_guard lock(state_mutex_);
-  return state_->coordinator().effects_digest();
 }
 
 }  // namespace rubato

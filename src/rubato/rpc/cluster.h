@@ -18,49 +18,17 @@
 #include <string>
 #include <vector>
 
-#include "rubato/metrics/sink.h"
+#include "rubato/rpc/cluster_config.h"
+#include "rubato/rpc/cluster_gauges.h"
 #include "rubato/rpc/cluster_state.h"
 #include "rubato/rpc/evaluator.h"
 #include "rubato/rpc/event_outcome.h"
 #include "rubato/rpc/roster.h"
-#include "rubato/rpc/run_identity.h"
-#include "rubato/rpc/timeline.h"
-#include "rubato/store/file_system.h"
 #include "rubato/store/journal.h"
-#include "rubato/store/journal_reader.h"
-#include "rubato/store/retention.h"
 #include "rubato/store/spool.h"
+#include "rubato/v1/admin.pb.h"
 
 namespace rubato {
-
-struct ClusterConfig {
-  std::string directory;
-  std::string build_id;
-  RunDigests digests;
-  MachineConfig machine;
-  std::vector<int64_t> shard_sequences;  // of the logical shards
-  int64_t tokens_per_sequence = 1;
-  std::string method = "cluster";
-  int threads = 1;
-  Nanos lease = 30 * kNanosPerSecond;
-  int64_t start_workers = 1;                          // that training waits for
-  std::optional<std::vector<ScriptedWorker>> script;  // present: the virtual clock
-  bool keep_deltas = false;                           // for a replay from the beginning
-  std::optional<int64_t> quota_bytes;                 // [bytes] of the spool
-  RetentionPolicy retention;                          // of snapshots
-  std::optional<int64_t> eval_every_steps;            // [local steps]
-};
-
-struct ClusterServices {
-  FileSystem* files = nullptr;
-  std::function<Nanos()> clock;  // monotonic
-  MetricsSink* sink = nullptr;   // only the driver's thread records
-  /// Of theta [P]; called on a thread of low priority. Null: nothing is evaluated.
-  std::function<StatusOr<EvalResult>(std::span<const float>)> evaluate;
-  std::function<void(const std::string&)> note;  // a sentence for people
-  /// What else a snapshot is to remember; called on the driver's thread.
-  std::function<StatusOr<std::map<std::string, std::string>>()> snapshot_notes;
-};
 
 /// What a worker has said about itself, checked.
 struct WorkerHello {
@@ -90,6 +58,18 @@ class Cluster {
   enum class End { kFinished, kStopped };
   /// Drives the run on the calling thread until its budget is used up or `stop` is raised.
   StatusOr<End> run(const std::atomic<bool>* stop);
+
+  // ---- for operators; any thread
+
+  /// Nobody gets a task any more, or whoever waits does. Durable when it returns.
+  /// FailedPrecondition on the virtual clock and behind the run's end.
+  Status pause(bool on);
+  /// Pauses; when nothing is in flight any more, run() writes a snapshot and ends. pause(false)
+  /// calls it off.
+  Status drain();
+  /// The worker is lost and its session ends with `why`. NotFound when it is not here.
+  Status evict(WorkerId worker, const std::string& why);
+  v1::StatusReply status() const;
 
   // ---- for the transport; any thread
 
@@ -129,6 +109,8 @@ class Cluster {
   CoordinatorCounts counts() const;
   std::vector<Task> tasks_in_flight() const;
   const Roster& roster() const { return roster_; }
+  ClusterGauges& gauges() { return gauges_; }
+  void say(const Notice& notice) const { services_.note(notice); }
   /// Digest of everything the journal determines.
   std::string state_digest();
   std::string effects_digest() const;
@@ -144,13 +126,15 @@ class Cluster {
   Status restore(const std::string& snapshot);
 
   StatusOr<End> drive(const std::atomic<bool>* stop);
+  void begin_round();
   std::vector<TimedEvent> wait_for_events();
   Status make_durable(const std::vector<TimedEvent>& events);
   Status take(TimedEvent& event);
   void send_out(const Effects& effects);
   bool finished() const;
   StatusOr<End> finish();
-  StatusOr<End> stop_now();
+  bool is_drained() const;
+  StatusOr<End> stop_now(bool with_snapshot);
   Status save();
 
   void write_records(const LoggedEvent& record, const Effects& effects);
@@ -160,7 +144,12 @@ class Cluster {
   void collect_evaluations();
 
   void post(Incoming incoming);
-  Incoming loss_of(WorkerId worker);
+  Status check_real_clock() const;
+  static Status wait_for(EventOutcome& outcome);
+  void say_what_happened(const Incoming& incoming, const Effects& effects) const;
+  bool snapshot_fits() const;
+  void say_saved(int64_t step) const;
+  Incoming loss_of(WorkerId worker, std::string why);
   void refuse_further_events(const StatusOr<UpdateVerdict>& last_word);
   static void answer(Incoming& incoming, const StatusOr<UpdateVerdict>& verdict);
 
@@ -184,7 +173,7 @@ class Cluster {
   std::mutex delivery_mutex_;  // taken before all others
   std::multiset<TaskId> delivering_;
 
-  std::mutex queue_mutex_;
+  mutable std::mutex queue_mutex_;
   std::condition_variable queue_changed_;
   std::vector<Incoming> queue_;                       // from any thread, until the driver takes it
   std::optional<StatusOr<UpdateVerdict>> last_word_;  // present: nothing is taken any more
@@ -196,8 +185,10 @@ class Cluster {
   std::map<TaskId, LoggedEvent> held_records_;  // arrived, and waiting for their group
   int64_t next_eval_steps_ = 0;
   int64_t last_saved_step_ = -1;
-  Nanos last_save_took_ = 0;
+  std::optional<Nanos> last_save_took_;
 
+  std::atomic<bool> draining_{false};
+  ClusterGauges gauges_;
   Roster roster_;
   std::unique_ptr<Evaluator> evaluator_;
 };

@@ -1,6 +1,7 @@
 // What a cluster records: updates, spans, evaluations, as the simulator does, by the run's clock.
 #include <cmath>
 
+#include "rubato/metrics/format.h"
 #include "rubato/rpc/cluster.h"
 
 namespace rubato {
@@ -27,6 +28,8 @@ void Cluster::write_records(const LoggedEvent& record, const Effects& effects) {
       recorded_tasks_[dispatch->task.id] = dispatch->task;
     }
   }
+  if (const auto* pause = std::get_if<Pause>(&record.event))
+    services_.sink->on_event({record.now, pause->on ? "paused" : "resumed"});
   if (const auto* lost = std::get_if<WorkerLost>(&record.event)) write_lost(lost->worker, record);
   // Whoever joins again without having been lost has dropped what it had.
   if (const auto* joined = std::get_if<WorkerJoined>(&record.event))
@@ -86,8 +89,23 @@ void Cluster::collect_evaluations() {
   if (!evaluator_) return;
   for (const Evaluator::Result& done : evaluator_->take_results()) {
     if (!done.result.ok()) {
-      services_.note(cat("evaluation failed: ", done.result.status().message()));
+      // One that a stop cut short is nobody's concern.
+      if (!absl::IsCancelled(done.result.status()))
+        say({.level = Notice::Level::kWarning,
+             .event = "evaluation",
+             .text = cat("evaluation failed: ", done.result.status().message()),
+             .facts = {{"local_steps", done.job.local_steps}}});
       continue;
+    }
+    say({.event = "evaluation",
+         .text = cat("evaluation at step ", done.job.local_steps, ": loss ",
+                     fixed(done.result->loss_nats, 4)),
+         .facts = {{"local_steps", done.job.local_steps},
+                   {"version", done.job.version},
+                   {"loss_nats", done.result->loss_nats}}});
+    {
+      const std::lock_guard lock(gauges_.mutex);
+      gauges_.evaluation = {done.result->loss_nats, done.job.local_steps};
     }
     services_.sink->on_eval({.phase = RunPhase::kTrain,
                              .method = config_.method,

@@ -27,15 +27,16 @@ StatusOr<WorkerId> Gatekeeper::identify(const Caller& caller) const {
 }
 
 StatusOr<v1::EnrolReply> Gatekeeper::enrol(const v1::EnrolRequest& request) {
-  RUBATO_ASSIGN_OR_RETURN(
-      const Enrolled enrolled,
-      enrol_worker(authority_, admission_, request.secret(), request.csr_pem(), now_unix_s_()));
+  RUBATO_ASSIGN_OR_RETURN(const Enrolled enrolled,
+                          enrol_worker(authority_, admission_, request.secret(), request.csr_pem(),
+                                       now_unix_s_(), validity_s_));
   return reply_of(enrolled);
 }
 
 StatusOr<v1::EnrolReply> Gatekeeper::renew(const v1::RenewRequest& request) {
-  RUBATO_ASSIGN_OR_RETURN(const Enrolled enrolled,
-                          renew_worker(authority_, admission_, request.csr_pem(), now_unix_s_()));
+  RUBATO_ASSIGN_OR_RETURN(
+      const Enrolled enrolled,
+      renew_worker(authority_, admission_, request.csr_pem(), now_unix_s_(), validity_s_));
   return reply_of(enrolled);
 }
 

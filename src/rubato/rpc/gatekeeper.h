@@ -20,13 +20,15 @@ struct Caller {
 /// Thread-safe. Tokens open the door only where the coordinator was told to speak plain text.
 class Gatekeeper {
  public:
-  /// Authority and admission outlive it; `now_unix_s` is the time of day.
+  /// Authority and admission outlive it; `now_unix_s` is the time of day, `validity_s` [s] what
+  /// certificates last.
   Gatekeeper(const Authority& authority, Admission& admission, bool takes_tokens,
-             std::function<int64_t()> now_unix_s)
+             std::function<int64_t()> now_unix_s, int64_t validity_s = kWorkerCertificateS)
       : authority_(authority),
         admission_(admission),
         takes_tokens_(takes_tokens),
-        now_unix_s_(std::move(now_unix_s)) {}
+        now_unix_s_(std::move(now_unix_s)),
+        validity_s_(validity_s) {}
 
   /// Unauthenticated for somebody who shows nothing, PermissionDenied for whoever may not enter.
   StatusOr<WorkerId> identify(const Caller& caller) const;
@@ -40,6 +42,7 @@ class Gatekeeper {
   Admission& admission_;
   bool takes_tokens_;
   std::function<int64_t()> now_unix_s_;
+  int64_t validity_s_;
 };
 
 }  // namespace rubato

@@ -156,6 +156,7 @@ Status Session::receive(const v1::FromWorker& message) {
 
 StatusOr<Fetch> Reception::fetch(const v1::FetchRequest& request) const {
   Fetch fetch;
+  fetch.gauges_ = &cluster_.gauges();
   fetch.offset_ = request.offset();
   if (request.what_case() == v1::FetchRequest::kFile) {
     const auto it = std::ranges::find(config_.files, request.file(), &v1::RunFile::name);
@@ -207,6 +208,7 @@ bool Fetch::next(v1::Chunk& chunk) {
   chunk.set_total(total_);
   chunk.set_checksum(chunk_checksum(data));
   offset_ += bytes;
+  gauges_->sent_bytes += bytes;
   return true;
 }
 
@@ -235,6 +237,17 @@ Status Reception::check_header(const v1::DeltaHeader& header) const {
   const int64_t bytes = up_->encoded_bytes(cluster_.num_params());
   if (header.bytes() != bytes) return wrong("push", "bytes", cat(header.bytes()), cat(bytes));
   return absl::OkStatus();
+}
+
+// Once when the room ends, once when there is some again: uploads come back every few seconds.
+void Reception::say_room(const Status& begun) {
+  const bool is_full = absl::IsResourceExhausted(begun);
+  if (is_full_.exchange(is_full) == is_full) return;
+  cluster_.say({.level = is_full ? Notice::Level::kWarning : Notice::Level::kInfo,
+                .event = "quota",
+                .text = is_full ? cat("uploads wait for room: ", begun.message())
+                                : std::string("there is room for uploads again"),
+                .facts = {{"spool_bytes", cluster_.spool().bytes_used()}}});
 }
 
 StatusOr<std::unique_ptr<Push>> Reception::push(WorkerId worker, const v1::DeltaHeader& header) {
@@ -266,6 +279,7 @@ StatusOr<std::unique_ptr<Push>> Reception::push(WorkerId worker, const v1::Delta
                        .digest = header.digest()};
   Spool& spool = cluster_.spool();
   StatusOr<SpoolUpload> upload = spool.begin(push->claim_.task, meta);
+  say_room(upload.status());
   if (upload.ok()) {
     push->upload_.emplace(std::move(*upload));
   } else {
@@ -311,6 +325,7 @@ Status Push::add(const v1::Chunk& chunk) {
   if (measured_whole_) RUBATO_RETURN_IF_ERROR(measure(offset_, chunk.data()));
   RUBATO_RETURN_IF_ERROR(upload_->append(offset_, chunk.data()));
   offset_ += static_cast<int64_t>(chunk.data().size());
+  cluster_.gauges().received_bytes += std::ssize(chunk.data());
   cluster_.heard_from(worker_);
   return absl::OkStatus();
 }

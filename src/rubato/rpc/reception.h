@@ -2,6 +2,7 @@
 // before anything else sees it. Thread-safe.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -58,6 +59,7 @@ class Fetch {
 
  private:
   friend class Reception;
+  ClusterGauges* gauges_ = nullptr;
   FileView view_;                              // what is sent, or what is encoded for it
   std::span<const float> floats_;              // of parameters
   std::shared_ptr<const Codec> codec_;         // null for a file
@@ -118,11 +120,13 @@ class Reception {
   Status check_hello(const v1::Hello& hello) const;
   Status check_memory(int64_t bytes) const;
   Status check_header(const v1::DeltaHeader& header) const;
+  void say_room(const Status& begun);
 
   Cluster& cluster_;
   ReceptionConfig config_;
   std::shared_ptr<const Codec> up_, down_;
   RateLimit hellos_, refusals_;
+  std::atomic<bool> is_full_{false};  // the last upload found no room
 };
 
 }  // namespace rubato

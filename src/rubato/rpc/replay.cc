@@ -3,6 +3,7 @@
 #include "rubato/base/digest.h"
 #include "rubato/outer/chain.h"
 #include "rubato/store/file_names.h"
+#include "rubato/store/journal_reader.h"
 
 namespace rubato {
 namespace {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "rubato/coordinator/coordinator.h"
@@ -24,6 +25,7 @@ struct Incoming {
   Event event;
   UpdateNotes notes;                      // of an UpdateArrived
   std::shared_ptr<EventOutcome> outcome;  // may be null
+  std::string why = {};                   // of a WorkerLost, for people
 };
 
 /// An event and when it happens.

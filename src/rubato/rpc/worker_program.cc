@@ -289,7 +289,10 @@ class Worker {
       status = reader->restore([this](StateWalk& walk) { walk_state(walk); });
     }
     if (!status.ok()) {
-      services_.environment.note(cat("begins without its inner state: ", status.message()));
+      services_.environment.note({.level = Notice::Level::kWarning,
+                                  .event = "state",
+                                  .text = cat("begins without its inner state: ", status.message()),
+                                  .facts = {}});
       inner_ = services_.workload->optimizer().make_state(num_params_);
     }
     return absl::OkStatus();

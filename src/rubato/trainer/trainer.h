@@ -65,6 +65,9 @@ class Workload {
   virtual StatusOr<std::unique_ptr<Trainer>> make_trainer(int64_t max_batch, int threads) const = 0;
   /// The mean loss over the fixed validation set; the same bits for every `threads`.
   virtual StatusOr<EvalResult> evaluate(std::span<const float> params, int threads) const = 0;
+  /// Makes an evaluation that is under way on another thread, and every later one, end soon with
+  /// Cancelled where it takes long; for a process that ends.
+  virtual void stop_evaluating() const {}
   /// Digest of what turns text into this workload's tokens; "" where there is no text. Parameters
   /// mean nothing under another one.
   virtual std::string vocabulary_digest() const { return ""; }

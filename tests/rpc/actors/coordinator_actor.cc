@@ -48,7 +48,8 @@ StatusOr<std::unique_ptr<Cluster>> open_cluster(const Scene& scene, KillingFileS
       .clock = steady_now,
       .sink = &sink,
       .evaluate = nullptr,
-      .note = [](const std::string& text) { std::fprintf(stderr, "note: %s\n", text.c_str()); },
+      .note = [](const Notice& notice) { std::fprintf(stderr, "note: %s\n", notice.text.c_str()); },
+      .stop_evaluation = nullptr,
       .snapshot_notes = nullptr};
   const QuadraticWorkload& workload = *scene.workload;
   return Cluster::open(scene.cluster, services, workload.layout(),

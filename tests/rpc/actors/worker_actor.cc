@@ -61,8 +61,8 @@ Status play_worker(const Facts& words) {
   services.workload = workload.get();
   services.data = &data;
   services.environment.clock = steady_now;
-  services.environment.note = [](const std::string& text) {
-    std::fprintf(stderr, "note: %s\n", text.c_str());
+  services.environment.note = [](const Notice& notice) {
+    std::fprintf(stderr, "note: %s\n", notice.text.c_str());
   };
   services.report = [&](const TaskReport& report) {
     const std::string line = cat("task=", report.task, " ", report.verdict, "\n");

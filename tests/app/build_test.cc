@@ -92,6 +92,26 @@ TEST(Build, TheChainIsWhatTheRecipeNames) {
   EXPECT_EQ(spec.options.size(), 4u);
 }
 
+TEST(Build, CodecsAreTheRecipesWhereDeltasTravel) {
+  const char* text =
+      "[codec]\nup = \"top_k\"\ndown = \"bf16\"\n[codec.top_k]\nshare = 0.25\n"
+      "[pretrain]\nsteps = 30\n";
+  const auto config = training_config(recipe(text), 1);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->up_codec.name, "top_k");
+  EXPECT_EQ(config->up_codec.options.at("share"), OptionValue(0.25));
+  EXPECT_EQ(config->down_codec.name, "bf16");
+  for (const auto& plain :
+       {training_config(recipe(text, "k-batch"), 1), pretraining_config(recipe(text), 1)}) {
+    ASSERT_TRUE(plain.ok()) << plain.status();
+    EXPECT_EQ(plain->up_codec.name, "fp32");
+    EXPECT_EQ(plain->down_codec.name, "fp32");
+  }
+  EXPECT_NE(recipe(text).digest(), recipe("[pretrain]\nsteps = 30\n").digest());
+  // Options of a codec that is not chosen are not the run's.
+  EXPECT_EQ(recipe("[codec.top_k]\nshare = 0.25\n").digest(), recipe("").digest());
+}
+
 TEST(Build, KBatchIsOneWorkerThatStandsForAll) {
   const auto config = training_config(
       recipe("[train]\nbudget_local_steps = 402\nbatch_sequences = 3\n", "k-batch"), 1);
@@ -155,6 +175,11 @@ TEST(Memory, CountsEveryPlaneOfEveryWorker) {
   SimulationConfig overlapping = *config;
   overlapping.coordinator.overlap = Overlap::kFull;
   EXPECT_EQ(*phase_bytes(overlapping, *built->workload), (2 + 2 + 4 * 6) * 100 * 4);
+  // Of each worker: residual, candidate and an encoding, int8 with a scale for 64 values.
+  SimulationConfig encoding = *config;
+  encoding.up_codec = {"int8", {}};
+  const int64_t encoded = make_codec("int8").value()->encoded_bytes(100);
+  EXPECT_EQ(*phase_bytes(encoding, *built->workload), (2 + 2 + 4 * 6) * 100 * 4 + 4 * encoded);
   EXPECT_TRUE(check_memory(*config, *built->workload, 8000).ok());
   EXPECT_TRUE(check_memory(*config, *built->workload, -1).ok());
   EXPECT_TRUE(absl::IsResourceExhausted(check_memory(*config, *built->workload, 7999)));

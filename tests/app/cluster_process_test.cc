@@ -59,10 +59,9 @@ TEST_P(ClusterProcess, MakesTheSimulatorsBitsAndReplaysItsOwn) {
                     path("simulated.txt"));
   ASSERT_EQ(simulator.wait(), 0) << contents(path("simulated.txt"));
 
-  Process coordinator(
-      with_scenario({"coordinator", recipe_, "--out", path("run"), "--listen", "127.0.0.1:0",
-                     "--virtual-clock", "--keep-deltas", "--up-codec", "fp32"}),
-      path("coordinator.txt"));
+  Process coordinator(with_scenario({"coordinator", recipe_, "--out", path("run"), "--listen",
+                                     "127.0.0.1:0", "--virtual-clock", "--keep-deltas"}),
+                      path("coordinator.txt"));
   ASSERT_TRUE(wait_for_file(path("run/address"))) << contents(path("coordinator.txt"));
   std::vector<std::vector<std::string>> commands;
   for (int i = 0; i < 4; ++i) {

@@ -141,6 +141,18 @@ TEST_P(CodecConformance, AnyRangeIsThatPartOfTheWhole) {
   }
 }
 
+// Longer than the pieces that it is cut into.
+TEST_P(CodecConformance, ARoundTripIsWhatTheOtherEndDecodes) {
+  const Floats values = random_floats((int64_t{1} << 18) + 77, 6);
+  const Floats want = sent(codec(), values);
+  ThreadPool pool(2);
+  for (ThreadPool* threads : {static_cast<ThreadPool*>(nullptr), &pool}) {
+    Floats got = values;
+    round_trip(codec(), got, threads);
+    EXPECT_TRUE(same_bits(got, want));
+  }
+}
+
 TEST_P(CodecConformance, ZerosAreZeros) {
   for (const int64_t size : sizes_of(codec())) {
     const Floats zeros(static_cast<size_t>(size));

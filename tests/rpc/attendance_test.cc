@@ -23,9 +23,9 @@ class AttendanceTest : public testing::Test {
  protected:
   AttendanceTest() {
     environment_.clock = [this] { return now_.load(); };
-    environment_.note = [this](const std::string& text) {
+    environment_.note = [this](const Notice& notice) {
       const std::lock_guard lock(mutex_);
-      notes_.push_back(text);
+      notes_.push_back(notice.text);
     };
     environment_.stop = &stop_;
   }

@@ -76,7 +76,6 @@ Status ClusterRig::open() {
                                                     return theta;
                                                   }));
   ReceptionConfig reception;
-  reception.up_codec = {"fp32", {}};
   reception.heartbeat_interval = config_.lease / 15;
   RUBATO_ASSIGN_OR_RETURN(reception_, Reception::make(*cluster_, reception));
   return absl::OkStatus();

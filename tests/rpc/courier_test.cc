@@ -37,7 +37,7 @@ class CourierTest : public testing::Test {
     encoded_.resize(values_.size() * sizeof(float));
     std::memcpy(encoded_.data(), values_.data(), encoded_.size());
     environment_.clock = [this] { return now_ += kNanosPerSecond; };  // no pause is a long one
-    environment_.note = [](const std::string&) {};
+    environment_.note = [](const Notice&) {};
     environment_.stop = &stop_;
     header_.set_task(5);
     header_.set_incarnation(2);

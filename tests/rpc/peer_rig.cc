@@ -54,7 +54,7 @@ PeerRig::PeerRig(Options options)
   services.files = &files_;
   services.clock = [this] { return now_.load(); };
   services.sink = &sink_;
-  services.note = [](const std::string&) {};
+  services.note = [](const Notice&) {};
   auto cluster = Cluster::open(config_of(options_, *workload_), services, workload_->layout(),
                                [this]() -> StatusOr<std::vector<float>> { return initial_; });
   RUBATO_CHECK(cluster.ok(), cluster.status().message());

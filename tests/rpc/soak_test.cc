@@ -204,7 +204,7 @@ class Soak : public testing::Test {
     services.files = &files_;
     services.clock = test_clock;
     services.sink = &sink_;
-    services.note = [](const std::string&) {};
+    services.note = [](const Notice&) {};
     auto cluster = Cluster::open(config_, services, layout_, []() -> StatusOr<std::vector<float>> {
       return std::vector<float>(kParams, 1.0F);
     });

@@ -207,7 +207,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   services.workload = &workload();
   services.data = &shards;
   services.environment.clock = [&] { return now += 3600 * kNanosPerSecond; };
-  services.environment.note = [](const std::string&) {};
+  services.environment.note = [](const Notice&) {};
   services.environment.patience = 1;
   services.report = [](const TaskReport&) {};
   const Status status = work(config, services);

@@ -9,6 +9,7 @@
 #include "rubato/base/flat_ops.h"
 #include "rubato/base/rng.h"
 #include "rubato/coordinator/coordinator.h"
+#include "rubato/server/machine.h"
 
 namespace rubato {
 namespace {
@@ -65,6 +66,26 @@ StateImage state_of(ServerModel& model) {
   StateSaver saver(image);
   model.walk_state(saver);
   return image;
+}
+
+// However often it passes the codec: a coordinator publishes it and encodes it once more to send
+// it.
+TEST(ServerModel, PublishesWhatWorkersDecode) {
+  const Floats theta = {1, 1.0F / 3, -2.7F};
+  for (const std::string_view name : kDownCodecs) {
+    const std::shared_ptr<const Codec> down = make_codec(name).value();
+    ServerModel model(theta, chain_of(3, {}, "sgd", {}), nullptr, down);
+    Floats received = theta;
+    round_trip(*down, received, nullptr);
+    EXPECT_EQ(same_bits(received, theta), down->lossless());
+    EXPECT_TRUE(same_bits(*model.publish(), received));
+    round_trip(*down, received, nullptr);
+    EXPECT_TRUE(same_bits(*model.publish(), received)) << name;
+    // The model itself is not rounded.
+    EXPECT_TRUE(same_bits(model.theta(), theta));
+    EXPECT_TRUE(same_bits(*model.share_theta(), theta));
+    EXPECT_EQ(model.share_theta() == model.publish(), down->lossless()) << "a copy only where due";
+  }
 }
 
 TEST(ServerModel, SubtractsASingleDelta) {

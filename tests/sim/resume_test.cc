@@ -119,6 +119,24 @@ TEST(Resume, OverlapGoesOnWhereItWas) {
   }
 }
 
+// Residuals of every worker, and encodings that wait for the rest of their group.
+TEST(Resume, WhatCodecsLeaveOverGoesOnWhereItWas) {
+  const auto workload = quadratic_workload("adamw");
+  for (const char* gate : {"grace", "free", "barrier"}) {
+    SimulationConfig config = short_config();
+    config.gate = {gate, {}};
+    config.threads = 2;
+    config.up_codec = {"top_k", {{"share", 0.1}}};
+    config.down_codec = {"bf16", {}};
+    const SimRun whole = run_to_end(config, *workload);
+    for (int arrivals : {1, 2, 3, 7, 20}) {
+      const SimRun run = interrupted_run(config, *workload, arrivals);
+      EXPECT_EQ(digest_of(run.theta), digest_of(whole.theta)) << gate << " after " << arrivals;
+      EXPECT_EQ(lines_of(run.log), lines_of(whole.log)) << gate << " after " << arrivals;
+    }
+  }
+}
+
 // A Save effect comes among others of one step: what the hook saves must be a state to go on from.
 TEST(Resume, EverySaveOfARunIsAStateToGoOnFrom) {
   const auto workload = quadratic_workload("adamw");

@@ -1,4 +1,4 @@
-// The hours of tasks, worked out by hand: a model of 1000 parameters is 4000 bytes.
+// The hours of tasks, worked out by hand: parameters and deltas of 4000 bytes.
 #include "rubato/worker/worker_clock.h"
 
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@ constexpr Nanos s(double seconds) { return from_seconds(seconds); }
 const Link kLink = {.down_bytes_per_s = 4000, .up_bytes_per_s = 2000, .latency = s(0.25)};
 
 WorkerClock clock_of(Overlap overlap, const Link& link = kLink) {
-  return {link, s(1), overlap, 1000};
+  return {link, s(1), overlap, {.down_bytes = 4000, .up_bytes = 4000}};
 }
 
 TEST(Link, BusyTimeIsRoundedUpAndEnds) {
@@ -24,9 +24,17 @@ TEST(Link, BusyTimeIsRoundedUpAndEnds) {
   EXPECT_EQ(busy_time(int64_t{1} << 40, 1), kLongestTime);
 }
 
-TEST(Link, FloatsTravelAsTheyAre) {
-  EXPECT_EQ(params_bytes(1000), 4000);
-  EXPECT_EQ(delta_bytes(1000), 4000);
+TEST(Link, TheCodecsSayHowMuchTravels) {
+  const auto fp32 = make_codec("fp32").value(), bf16 = make_codec("bf16").value();
+  EXPECT_EQ(payload_of(*fp32, *bf16, 1000).up_bytes, 4000);
+  EXPECT_EQ(payload_of(*fp32, *bf16, 1000).down_bytes, 2000);
+}
+
+TEST(WorkerClock, EachDirectionTakesAsLongAsItsBytes) {
+  WorkerClock clock(kLink, s(1), Overlap::kNone, {.down_bytes = 2000, .up_bytes = 1000});
+  const TaskTimes times = clock.plan(0, 1);
+  EXPECT_EQ(times.begins, s(0.75));
+  EXPECT_EQ(times.arrives, s(0.75 + 1 + 0.75));
 }
 
 TEST(WorkerClock, ALinkThatTakesNoTimeLeavesOnlyTheSteps) {

@@ -106,9 +106,10 @@ StatusOr<BuiltWorkload> build_quadratic(const Recipe& recipe) {
   return BuiltWorkload{std::move(workload), generated_digest(recipe, "quadratic")};
 }
 
-Choice choice(const Recipe& recipe, const std::string& kind) {
-  const std::string& name = recipe.text(cat(kind, ".kind"));
-  return {name, recipe.section(cat(kind, ".", name))};
+// What `key` chooses, e.g. gate.kind, with the options of its section.
+Choice choice(const Recipe& recipe, const std::string& key) {
+  const std::string& name = recipe.text(key);
+  return {name, recipe.section(cat(section_of(key), ".", name))};
 }
 
 constexpr double kLongestTimeS = 1e9;  // thirty years
@@ -327,9 +328,11 @@ StatusOr<SimulationConfig> training_config(const Recipe& recipe, int threads) {
     return config;
   }
   config.chain = chain_spec(recipe);
-  config.gate = choice(recipe, "gate");
-  config.policy = choice(recipe, "policy");
-  config.sampler = choice(recipe, "sampler");
+  config.gate = choice(recipe, "gate.kind");
+  config.policy = choice(recipe, "policy.kind");
+  config.sampler = choice(recipe, "sampler.kind");
+  config.up_codec = choice(recipe, "codec.up");
+  config.down_codec = {recipe.text("codec.down"), {}};
   config.worker.reset_inner = recipe.text("train.inner_state") == "reset";
   config.worker.first_step_at_max = recipe.text("lr.first_step") == "max";
   config.worker.inner_rewarm_steps = recipe.integer("train.inner_rewarm_steps");

@@ -43,7 +43,7 @@ std::vector<CatalogueKind> catalogue(std::span<const OuterEntry* const> outer) {
        descriptions(sampler_entries())},
       {"inner", "the optimizer of the local steps", "inner.kind", "adamw", false,
        descriptions(inner_entries())},
-      {"codec", "how pseudo-gradients and parameters travel", "", "", false,
+      {"codec", "how pseudo-gradients travel", "codec.up", "fp32", false,
        descriptions(codec_entries())},
   };
 }

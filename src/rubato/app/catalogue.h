@@ -16,8 +16,7 @@ namespace rubato {
 struct CatalogueKind {
   std::string name;          // what `describe` calls it: link, rule, inner, ..
   std::string meaning;       // one line
-  std::string selector;      // the recipe key that chooses among the entries: outer.rule; "" when
-                             // they are negotiated, not chosen by a recipe
+  std::string selector;      // the recipe key that chooses among the entries: outer.rule
   std::string default_name;  // what the selector is when a recipe is silent
   bool many = false;         // the selector is a list
   std::vector<Description> entries;

@@ -31,7 +31,6 @@ struct CoordinatorFlags : TrainingFlags {
   int64_t start_workers = 1;
   double lease_s = 30;
   bool keep_deltas = false, virtual_clock = false, insecure = false;
-  std::string up_codec = "bf16", down_codec = "fp32";
   std::string http;
   double spool_gib = 0;
   double certificate_hours = static_cast<double>(kWorkerCertificateS) / 3600;
@@ -110,8 +109,6 @@ class CoordinatorProcess {
             {worker.ns_per_step, worker.link, worker.join_at, worker.leave_at, worker.return_at});
       }
     }
-    setup_.reception.up_codec.name = flags_.up_codec;
-    setup_.reception.down_codec.name = flags_.down_codec;
     setup_.reception.heartbeat_interval = config.lease / 15;
     return absl::OkStatus();
   }
@@ -310,8 +307,6 @@ void add_coordinator(CLI::App& app, CommandBody& chosen) {
       ->check(CLI::Range(1, 100000));
   command->add_option("--lease", flags->lease_s, "seconds of silence after which a worker is lost")
       ->check(number_in(1, 86400));
-  command->add_option("--up-codec", flags->up_codec, "of pseudo-gradients; rubato describe codec");
-  command->add_option("--down-codec", flags->down_codec, "of parameters");
   command->add_flag("--keep-deltas", flags->keep_deltas, "for rubato replay from the beginning");
   command->add_flag("--virtual-clock", flags->virtual_clock,
                     "durations are the recipe's: the history that rubato train makes");

@@ -140,19 +140,14 @@ std::string entry_text(const CatalogueKind& kind, const Description& entry) {
   if (!entry.formula.empty()) out += cat("  ", entry.formula, "\n");
   if (!entry.source.empty()) out += cat("  source: ", entry.source, "\n");
   for (const std::string& note : notes_of(kind, entry)) out += cat("  ", note, "\n");
-  const bool in_recipe = !kind.selector.empty();
-  if (in_recipe && kind.name != "method") out += cat("  chosen by ", kind.selector, "\n");
-  if (!entry.options.empty()) {
-    out += in_recipe ? cat("options in [", kind.section(), ".", entry.name, "]:\n") : "options:\n";
-  }
+  if (kind.name != "method") out += cat("  chosen by ", kind.selector, "\n");
+  if (!entry.options.empty()) out += cat("options in [", kind.section(), ".", entry.name, "]:\n");
   for (const OptionSpec& spec : entry.options) out += option_line(spec);
   return out;
 }
 
 std::string list_text(const CatalogueKind& kind) {
-  std::string out = cat(kind.name, ": ", kind.meaning);
-  if (!kind.selector.empty()) out += cat(" (", kind.selector, ")");
-  out += "\n";
+  std::string out = cat(kind.name, ": ", kind.meaning, " (", kind.selector, ")\n");
   size_t width = 0;
   for (const Description& entry : kind.entries) width = std::max(width, entry.name.size());
   for (const Description& entry : kind.entries) {

@@ -20,6 +20,16 @@ StatusOr<int64_t> chain_planes(const SimulationConfig& config) {
   return counter.floats / kParams;
 }
 
+// What a worker keeps of its codec: error feedback and one encoding; 0 where deltas are sent as
+// they lie in memory.
+StatusOr<int64_t> codec_bytes(const SimulationConfig& config, int64_t num_params) {
+  RUBATO_ASSIGN_OR_RETURN(const Codecs codecs, make_codecs(config));
+  if (codecs.up->lossless()) return 0;
+  constexpr int64_t kFeedbackPlanes = 2;  // residual and candidate
+  return kFeedbackPlanes * num_params * static_cast<int64_t>(sizeof(float)) +
+         codecs.up->encoded_bytes(num_params);
+}
+
 std::string gibibytes(int64_t bytes) {
   constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
   return cat(static_cast<double>(bytes) / kGib, " GiB");
@@ -46,18 +56,21 @@ StatusOr<int64_t> phase_bytes(const SimulationConfig& config, const Workload& wo
       static_cast<int64_t>(config.coordinator.overlap == Overlap::kNone ? 1 : kMostTasksInFlight);
   const int64_t per_worker = 2 * tasks + workload.optimizer().num_planes();
   // Theta and its published copy.
+  RUBATO_ASSIGN_OR_RETURN(const int64_t codec, codec_bytes(config, workload.layout().size()));
   return (2 + chain + workers * per_worker) * workload.layout().size() *
              static_cast<int64_t>(sizeof(float)) +
-         engine_bytes(config, workload);
+         workers * codec + engine_bytes(config, workload);
 }
 
 StatusOr<int64_t> worker_bytes(const SimulationConfig& config, const Workload& workload) {
-  // Copy, base, encoding (at most as long), residual and candidate.
-  const int64_t planes = 5 + workload.optimizer().num_planes();
+  // Copy and base. What is sent as it lies in memory is copied for sending nevertheless.
+  const int64_t planes = 2 + workload.optimizer().num_planes();
+  const int64_t num_params = workload.layout().size();
+  RUBATO_ASSIGN_OR_RETURN(const int64_t codec, codec_bytes(config, num_params));
+  const int64_t plane_bytes = num_params * static_cast<int64_t>(sizeof(float));
   SimulationConfig one = config;
   one.fleet.resize(1);
-  return planes * workload.layout().size() * static_cast<int64_t>(sizeof(float)) +
-         engine_bytes(one, workload);
+  return planes * plane_bytes + (codec > 0 ? codec : plane_bytes) + engine_bytes(one, workload);
 }
 
 Status check_memory(const SimulationConfig& config, const Workload& workload, int64_t available) {

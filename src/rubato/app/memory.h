@@ -8,7 +8,8 @@
 namespace rubato {
 
 /// [bytes] that the phase holds at its peak: theta, the chain's planes, the published version; per
-/// worker its copy, the version it started from and its inner state; the language model's engines.
+/// worker its copy, the version it started from, its inner state and what its codec keeps; the
+/// language model's engines.
 StatusOr<int64_t> phase_bytes(const SimulationConfig& config, const Workload& workload);
 
 /// [bytes] that a worker of a cluster holds at its peak: its copy, the version it started from, its

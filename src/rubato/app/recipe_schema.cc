@@ -5,6 +5,7 @@
 
 #include "rubato/base/one_line.h"
 #include "rubato/lm/model_config.h"
+#include "rubato/server/machine.h"
 
 namespace rubato {
 namespace {
@@ -187,6 +188,16 @@ RecipeSection door_section() {
           ""};
 }
 
+RecipeSection codec_section() {
+  return {"codec",
+          "how pseudo-gradients and parameters travel between coordinator and workers; k-batch and "
+          "the pretraining exchange floats as they are",
+          {choice_option("down", "fp32", {std::begin(kDownCodecs), std::end(kDownCodecs)},
+                         "how parameters travel: workers start from what they decode")},
+          "",
+          ""};
+}
+
 RecipeSection eval_section() {
   return {
       "eval",
@@ -266,22 +277,15 @@ std::shared_ptr<const RecipeSchema> RecipeSchema::make(std::span<const Catalogue
     for (const Description& entry : kind.entries) schema->methods_.push_back(entry.name);
   }
   std::vector<RecipeSection>& sections = schema->sections_;
-  sections = {run_section(),
-              model_section(),
-              toy_section(),
-              quadratic_section(),
-              data_section(),
-              train_section(),
-              pretrain_section(),
-              lr_section(),
-              fleet_section(),
-              door_section(),
-              eval_section(),
-              checkpoint_section(),
-              compare_section(schema->methods_),
+  sections = {run_section(),        model_section(),
+              toy_section(),        quadratic_section(),
+              data_section(),       train_section(),
+              pretrain_section(),   lr_section(),
+              fleet_section(),      door_section(),
+              codec_section(),      eval_section(),
+              checkpoint_section(), compare_section(schema->methods_),
               tune_section()};
   for (const CatalogueKind& kind : kinds) {
-    if (kind.selector.empty()) continue;
     auto section = std::ranges::find(sections, kind.section(), &RecipeSection::name);
     if (section == sections.end()) {
       section = sections.insert(sections.end(), {kind.section(), kind.meaning, {}, "", ""});
@@ -289,7 +293,6 @@ std::shared_ptr<const RecipeSchema> RecipeSchema::make(std::span<const Catalogue
     section->options.push_back(selector_option(kind));
   }
   for (const CatalogueKind& kind : kinds) {
-    if (kind.selector.empty()) continue;
     for (const Description& entry : kind.entries) {
       if (entry.options.empty()) continue;
       sections.push_back({cat(kind.section(), ".", entry.name), entry.summary, entry.options,

@@ -1,6 +1,7 @@
 #include "rubato/codec/codec.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace rubato {
 
@@ -63,6 +64,25 @@ StatusOr<std::unique_ptr<const Codec>> make_codec(std::string_view name,
                           find_entry("codec", "codec", codec_entries(), name));
   RUBATO_ASSIGN_OR_RETURN(const Options options, Options::resolve(name, entry->options, given));
   return entry->make(options);
+}
+
+void round_trip(const Codec& codec, std::span<float> values, ThreadPool* pool) {
+  if (codec.lossless()) return;
+  constexpr int64_t kChunkFloats = int64_t{1} << 16;
+  const int64_t step =
+      std::max(kChunkFloats / codec.block_values(), int64_t{1}) * codec.block_values();
+  const auto run = [&](int64_t chunk) {
+    const int64_t begin = chunk * step;
+    const auto piece =
+        values.subspan(static_cast<size_t>(begin),
+                       static_cast<size_t>(std::min(step, std::ssize(values) - begin)));
+    std::vector<std::byte> encoded(static_cast<size_t>(codec.encoded_bytes(std::ssize(piece))));
+    codec.encode(piece, encoded);
+    codec.decode(encoded, 0, piece);
+  };
+  const int64_t chunks = (std::ssize(values) + step - 1) / step;
+  if (pool != nullptr) return pool->for_each(chunks, run);
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) run(chunk);
 }
 
 }  // namespace rubato

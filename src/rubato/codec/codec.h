@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 
+#include "rubato/base/parallel.h"
 #include "rubato/base/registry.h"
 
 namespace rubato {
@@ -82,5 +83,9 @@ std::span<const CodecEntry* const> codec_entries();
 /// InvalidArgument for an option that is unknown or out of range.
 StatusOr<std::unique_ptr<const Codec>> make_codec(
     std::string_view name, const std::map<std::string, OptionValue>& given = {});
+
+/// Makes of `values` what the other end decodes. Parallel over blocks when `pool` is given; the
+/// bits do not depend on it.
+void round_trip(const Codec& codec, std::span<float> values, ThreadPool* pool);
 
 }  // namespace rubato

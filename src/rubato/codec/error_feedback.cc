@@ -79,6 +79,11 @@ void ErrorFeedback::roll_back() {
   pending_ = 0;
 }
 
+void ErrorFeedback::reset() {
+  std::ranges::fill(residual_, 0.0F);
+  pending_ = 0;
+}
+
 void ErrorFeedback::walk_state(StateWalk& walk) {
   walk.counter("pending", pending_);
   if (pending_ != 0 && pending_ != 1) {

@@ -39,6 +39,9 @@ class ErrorFeedback {
   /// It was rejected, discarded or given up.
   void roll_back();
 
+  /// Another worker's from now on: nothing is left over and nothing on its way.
+  void reset();
+
   const Codec& codec() const { return *codec_; }
   std::span<const float> residual() const { return residual_; }  // [P], empty when lossless
   void walk_state(StateWalk& walk);

@@ -140,8 +140,8 @@ Table contribution_table(const RunSummary& run) {
                    {"steps", "", "local steps"},
                    {"tokens", "", "training tokens"},
                    {"share", "%", "of all tokens"},
-                   {"training", "s", "from dispatch to arrival"},
-                   {"waiting", "s", "from arrival to the next dispatch"}};
+                   {"training", "s", "making local steps"},
+                   {"waiting", "s", "with nothing to train"}};
   for (size_t i = 0; i < run.per_worker.size(); ++i) {
     const WorkerTotals& worker = run.per_worker[i];
     const double share =

@@ -62,6 +62,8 @@ StatusOr<std::unique_ptr<Cluster>> Cluster::open(
 Status Cluster::recover(const std::function<StatusOr<std::vector<float>>()>& initial) {
   FileSystem& files = *services_.files;
   const std::string& directory = config_.directory;
+  RUBATO_ASSIGN_OR_RETURN(const Codecs codecs, make_codecs(config_.machine));
+  payload_ = payload_of(*codecs.up, *codecs.down, num_params_);
   RUBATO_ASSIGN_OR_RETURN(identity_, open_run_identity(files, directory, config_.digests));
   RUBATO_ASSIGN_OR_RETURN(spool_, Spool::open(files, directory,
                                               {.quota_bytes = config_.quota_bytes,
@@ -89,8 +91,8 @@ Status Cluster::recover(const std::function<StatusOr<std::vector<float>>()>& ini
   clock_base_ = state_->now();
   clock_began_ = services_.clock();
   if (config_.script) {
-    timeline_ = std::make_unique<VirtualTimeline>(state_->coordinator(), *config_.script,
-                                                  num_params_, state_->now());
+    timeline_ = std::make_unique<VirtualTimeline>(state_->coordinator(), *config_.script, payload_,
+                                                  state_->now());
   } else {
     timeline_ = std::make_unique<RealTimeline>(state_->coordinator(), config_.start_workers);
     // Whoever was there before has a lease's time to come back.
@@ -120,7 +122,14 @@ Status Cluster::restore(const std::string& snapshot) {
   RUBATO_RETURN_IF_ERROR(reader.restore([this](StateWalk& walk) { state_->walk_state(walk); }));
   RUBATO_RETURN_IF_ERROR(state_->persist_versions());
   last_saved_step_ = reader.meta().step;
-  for (const Task& task : state_->coordinator().tasks_in_flight()) recorded_tasks_[task.id] = task;
+  std::set<WorkerId> at_work;
+  for (const Task& task : state_->coordinator().tasks_in_flight()) {
+    recorded_tasks_[task.id] = task;
+    at_work.insert(task.worker);
+  }
+  for (const WorkerId worker : state_->coordinator().connected_workers()) {
+    if (!at_work.contains(worker)) timesheet_.join(worker, state_->now());
+  }
   // The journal goes on where the snapshot stands.
   if (journal_->next_index() < state_->records()) {
     return absl::DataLossError(cat("[cluster] ", config_.directory, ": got a journal of ",

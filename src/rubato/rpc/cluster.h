@@ -24,6 +24,7 @@
 #include "rubato/rpc/evaluator.h"
 #include "rubato/rpc/event_outcome.h"
 #include "rubato/rpc/roster.h"
+#include "rubato/rpc/timesheet.h"
 #include "rubato/store/journal.h"
 #include "rubato/store/spool.h"
 #include "rubato/v1/admin.pb.h"
@@ -157,6 +158,7 @@ class Cluster {
   ClusterServices services_;
   const Layout* layout_ = nullptr;
   int64_t num_params_ = 0;
+  Payload payload_;
   RunIdentity identity_;
   std::optional<Journal> journal_;
   std::unique_ptr<Spool> spool_;
@@ -183,6 +185,7 @@ class Cluster {
   bool timeline_is_busy_ = false;  // it gave something the last time, so it is asked again at once
   std::map<TaskId, Task> recorded_tasks_;       // dispatched and without a record yet
   std::map<TaskId, LoggedEvent> held_records_;  // arrived, and waiting for their group
+  Timesheet timesheet_;
   int64_t next_eval_steps_ = 0;
   int64_t last_saved_step_ = -1;
   std::optional<Nanos> last_save_took_;

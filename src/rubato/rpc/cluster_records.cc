@@ -8,7 +8,10 @@ namespace rubato {
 
 void Cluster::write_records(const LoggedEvent& record, const Effects& effects) {
   if (const auto* update = std::get_if<UpdateArrived>(&record.event)) {
-    if (recorded_tasks_.contains(update->task)) held_records_[update->task] = record;
+    const auto task = recorded_tasks_.find(update->task);
+    const bool is_its_own = task != recorded_tasks_.end() && task->second.worker == update->worker;
+    if (is_its_own && held_records_.try_emplace(update->task, record).second)
+      timesheet_.arrive(task->second, record.now, update->train_ns, *services_.sink);
   }
   for (const Effect& effect : effects) {
     if (const auto* apply = std::get_if<Apply>(&effect)) {
@@ -22,6 +25,8 @@ void Cluster::write_records(const LoggedEvent& record, const Effects& effects) {
       held_records_.erase(discard->task);
       write_update(record, discard->task, discard->staleness, "discarded");
     } else if (const auto* reject = std::get_if<Reject>(&effect)) {
+      const auto task = recorded_tasks_.find(reject->task);
+      if (task == recorded_tasks_.end() || task->second.worker != reject->worker) continue;
       held_records_.erase(reject->task);
       write_update(record, reject->task, 0, cat("rejected:", to_string(reject->reason)));
     } else if (const auto* dispatch = std::get_if<Dispatch>(&effect)) {
@@ -32,31 +37,33 @@ void Cluster::write_records(const LoggedEvent& record, const Effects& effects) {
     services_.sink->on_event({record.now, pause->on ? "paused" : "resumed"});
   if (const auto* lost = std::get_if<WorkerLost>(&record.event)) write_lost(lost->worker, record);
   // Whoever joins again without having been lost has dropped what it had.
-  if (const auto* joined = std::get_if<WorkerJoined>(&record.event))
+  if (const auto* joined = std::get_if<WorkerJoined>(&record.event)) {
     write_lost(joined->worker, record);
+    timesheet_.join(joined->worker, record.now);
+  }
 }
 
 void Cluster::write_lost(WorkerId worker, const LoggedEvent& record) {
   std::set<TaskId> in_flight;
   for (const Task& task : state_->coordinator().tasks_in_flight()) in_flight.insert(task.id);
+  std::vector<Task> tasks;
   std::erase_if(recorded_tasks_, [&](const auto& entry) {
     const Task& task = entry.second;
     if (task.worker != worker || held_records_.contains(task.id) || in_flight.contains(task.id))
       return false;
-    services_.sink->on_span(
-        {task.worker, task.id, task.shard, task.dispatched, record.now, SpanKind::kLost});
+    tasks.push_back(task);
     return true;
   });
+  const bool is_gone = std::holds_alternative<WorkerLost>(record.event);
+  if (is_gone || !tasks.empty()) timesheet_.lose(worker, record.now, tasks, *services_.sink);
 }
 
 void Cluster::write_update(const LoggedEvent& record, TaskId id, int64_t staleness,
                            std::string verdict) {
+  const auto& update = std::get<UpdateArrived>(record.event);
   const auto found = recorded_tasks_.extract(id);
   if (found.empty()) return;  // of a task that was given up, or dispatched before a snapshot
   const Task& task = found.mapped();
-  const auto& update = std::get<UpdateArrived>(record.event);
-  services_.sink->on_span(
-      {task.worker, task.id, task.shard, task.dispatched, record.now, SpanKind::kTrain});
   services_.sink->on_update({.virtual_time_ns = record.now,
                              .worker = task.worker,
                              .task = task.id,
@@ -68,6 +75,8 @@ void Cluster::write_update(const LoggedEvent& record, TaskId id, int64_t stalene
                              .staleness = staleness,
                              .version = Version(state_->coordinator().counts().version),
                              .delta_norm = update.norm,
+                             .bytes_down = payload_.down_bytes,
+                             .bytes_up = record.notes.bytes_up,
                              .verdict = std::move(verdict)});
 }
 
@@ -78,7 +87,7 @@ void Cluster::evaluate_if_due(bool at_end) {
     if (!config_.eval_every_steps || counts.steps < next_eval_steps_) return;
     next_eval_steps_ = (counts.steps / *config_.eval_every_steps + 1) * *config_.eval_every_steps;
   }
-  evaluator_->submit({.theta = state_->publish(),
+  evaluator_->submit({.theta = state_->share_theta(),
                       .now = state_->now(),
                       .local_steps = counts.steps,
                       .tokens = counts.tokens,

@@ -27,8 +27,8 @@ ClusterState::ClusterState(Machine machine, std::vector<float> theta, int thread
                            DeltaShelf deltas, VersionStore* versions)
     : pool_(make_update_pool(threads, static_cast<int64_t>(theta.size()))),
       coordinator_(std::move(machine.coordinator)),
-      server_(
-          std::make_unique<ServerModel>(std::move(theta), std::move(machine.chain), pool_.get())),
+      server_(std::make_unique<ServerModel>(std::move(theta), std::move(machine.chain), pool_.get(),
+                                            machine.codecs.down)),
       deltas_(std::move(deltas)),
       versions_(versions) {
   RUBATO_CHECK(versions_ != nullptr || !server_->needs().task_base);

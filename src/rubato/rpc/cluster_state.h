@@ -53,8 +53,8 @@ class ClusterState {
 
   const Coordinator& coordinator() const { return *coordinator_; }
   std::span<const float> theta() const { return server_->theta(); }
-  /// What the model's workers would start from now.
-  PublishedParams publish() { return server_->publish(); }
+  /// Theta as it is now, to be read while the run goes on.
+  PublishedParams share_theta() { return server_->share_theta(); }
   /// [ns] of the run's clock: of the last record.
   Nanos now() const { return now_; }
   /// Records processed since the run began.

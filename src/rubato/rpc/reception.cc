@@ -36,9 +36,9 @@ bool is_listed(const std::string& name, const auto& names) {
 
 StatusOr<std::unique_ptr<Reception>> Reception::make(Cluster& cluster, ReceptionConfig config) {
   std::unique_ptr<Reception> reception(new Reception(cluster, std::move(config)));
-  RUBATO_ASSIGN_OR_RETURN(reception->up_, codec_from_proto(to_proto(reception->config_.up_codec)));
-  RUBATO_ASSIGN_OR_RETURN(reception->down_,
-                          codec_from_proto(to_proto(reception->config_.down_codec)));
+  RUBATO_ASSIGN_OR_RETURN(Codecs codecs, make_codecs(cluster.config().machine));
+  reception->up_ = std::move(codecs.up);
+  reception->down_ = std::move(codecs.down);
   return reception;
 }
 
@@ -122,8 +122,8 @@ StatusOr<std::unique_ptr<Session>> Reception::attend(WorkerId worker, const v1::
   v1::ToWorker message;
   v1::Welcome& welcome = *message.mutable_welcome();
   welcome.set_worker(worker.value());
-  *welcome.mutable_up_codec() = to_proto(config_.up_codec);
-  *welcome.mutable_down_codec() = to_proto(config_.down_codec);
+  *welcome.mutable_up_codec() = to_proto(cluster_.config().machine.up_codec);
+  *welcome.mutable_down_codec() = to_proto(cluster_.config().machine.down_codec);
   for (const Task& task : seat.tasks) *welcome.add_tasks() = to_proto(task, cluster_.num_params());
   return std::make_unique<Session>(cluster_, worker, std::move(message), seat.box);
 }
@@ -272,11 +272,12 @@ StatusOr<std::unique_ptr<Push>> Reception::push(WorkerId worker, const v1::Delta
   if (!refusals_.has(worker, cluster_.clock()))
     return too_often("push", worker, "refused deltas", config_.refusals);
   if (is_empty) return push;
-  const DeltaMeta meta{.codec = header.codec().name(),
-                       .codec_options = codec_options_text(to_proto(config_.up_codec)),
-                       .values = cluster_.num_params(),
-                       .bytes = header.bytes(),
-                       .digest = header.digest()};
+  const DeltaMeta meta{
+      .codec = header.codec().name(),
+      .codec_options = codec_options_text(to_proto(cluster_.config().machine.up_codec)),
+      .values = cluster_.num_params(),
+      .bytes = header.bytes(),
+      .digest = header.digest()};
   Spool& spool = cluster_.spool();
   StatusOr<SpoolUpload> upload = spool.begin(push->claim_.task, meta);
   say_room(upload.status());

@@ -25,7 +25,6 @@ struct ReceptionConfig {
   std::vector<v1::RunFile> files;
   int64_t worker_memory_bytes = 0;  // [bytes] that a worker of this program needs; 0: unknown
   Nanos heartbeat_interval = 2 * kNanosPerSecond;
-  Choice up_codec{"bf16", {}}, down_codec{"fp32", {}};
   // Of one worker. Each hello may be an event of the journal, and so is each delta that is refused.
   Rate hellos{.burst = 16, .interval = kNanosPerSecond};
   Rate refusals{.burst = 64, .interval = kNanosPerSecond};
@@ -97,7 +96,8 @@ class Push {
 
 class Reception {
  public:
-  /// The cluster outlives it. InvalidArgument or NotFound for a codec that is not one.
+  /// The cluster outlives it; its machine's codecs are what workers are told. InvalidArgument or
+  /// NotFound for a codec that is not one.
   static StatusOr<std::unique_ptr<Reception>> make(Cluster& cluster, ReceptionConfig config);
 
   StatusOr<v1::RunDescription> describe(const v1::DescribeRequest& request) const;

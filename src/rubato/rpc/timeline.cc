@@ -60,12 +60,12 @@ std::vector<Incoming> RealTimeline::give_up() {
 // ---- the virtual clock
 
 VirtualTimeline::VirtualTimeline(const Coordinator& coordinator, std::vector<ScriptedWorker> script,
-                                 int64_t num_params, Nanos now)
+                                 const Payload& payload, Nanos now)
     : script_(std::move(script)),
       overlap_(coordinator.config().overlap),
       started_(coordinator.started()) {
   for (const ScriptedWorker& worker : script_)
-    clocks_.emplace_back(worker.link, worker.ns_per_step, overlap_, num_params);
+    clocks_.emplace_back(worker.link, worker.ns_per_step, overlap_, payload);
   // What has happened is behind `now`; before the start nothing has.
   const auto is_ahead = [&](Nanos at) { return !started_ || at > now; };
   for (size_t i = 0; i < script_.size(); ++i) {

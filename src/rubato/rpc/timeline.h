@@ -83,11 +83,11 @@ struct ScriptedWorker {
 /// (arrivals by worker, losses, joins, wishes, timers).
 class VirtualTimeline final : public Timeline {
  public:
-  /// Goes on from a restored coordinator whose clock stands at `now`; `num_params` decides how long
+  /// Goes on from a restored coordinator whose clock stands at `now`; `payload` decides how long
   /// things travel. What queued on a link before a restart is forgotten: a scripted run with links
   /// equals the simulation only while its coordinator stays up.
   VirtualTimeline(const Coordinator& coordinator, std::vector<ScriptedWorker> script,
-                  int64_t num_params, Nanos now);
+                  const Payload& payload, Nanos now);
   void add(Incoming incoming) override;
   void follow(Nanos now, const Effects& effects) override;
   std::vector<TimedEvent> take(Nanos clock) override;

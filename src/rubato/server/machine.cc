@@ -1,5 +1,7 @@
 #include "rubato/server/machine.h"
 
+#include <algorithm>
+
 namespace rubato {
 namespace {
 
@@ -16,9 +18,20 @@ make_chosen(std::string_view kind, std::span<const E* const> entries, const Choi
 
 }  // namespace
 
+StatusOr<Codecs> make_codecs(const MachineConfig& config) {
+  Codecs codecs;
+  RUBATO_ASSIGN_OR_RETURN(codecs.up, make_codec(config.up_codec.name, config.up_codec.options));
+  RUBATO_ASSIGN_OR_RETURN(codecs.down,
+                          make_codec(config.down_codec.name, config.down_codec.options));
+  if (std::ranges::find(kDownCodecs, codecs.down->name()) != std::end(kDownCodecs)) return codecs;
+  return absl::InvalidArgumentError(cat("[codec] down: got ", codecs.down->name(), ", want ",
+                                        join(kDownCodecs, " or "), " for parameters"));
+}
+
 StatusOr<Machine> make_machine(const MachineConfig& config, const Layout& layout,
                                std::vector<int64_t> shard_sequences, int64_t tokens_per_sequence) {
   Machine machine;
+  RUBATO_ASSIGN_OR_RETURN(machine.codecs, make_codecs(config));
   const OuterContext context{.num_workers = config.num_workers, .num_params = layout.size()};
   RUBATO_ASSIGN_OR_RETURN(machine.chain, OuterChain::make(config.chain, layout, context));
   CoordinatorConfig coordinator = config.coordinator;

@@ -1,12 +1,14 @@
-// A run's brain and its outer chain, from what a recipe chose. Both drivers make them here, so the
-// simulator and a cluster cannot differ in what they drive.
+// A run's brain, its outer chain and its codecs, from what a recipe chose. Both drivers make them
+// here, so the simulator and a cluster cannot differ in what they drive.
 #pragma once
 
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "rubato/codec/codec.h"
 #include "rubato/coordinator/coordinator.h"
 #include "rubato/outer/chain.h"
 
@@ -24,12 +26,27 @@ struct MachineConfig {
   CoordinatorConfig coordinator;
   Choice gate{"free", {}}, policy{"fixed", {}}, sampler{"deficit", {}};
   ChainSpec chain;
-  int64_t num_workers = 1;  // k of the recipe, for the chain
+  Choice up_codec{"fp32", {}};    // of pseudo-gradients
+  Choice down_codec{"fp32", {}};  // of parameters, one of kDownCodecs
+  int64_t num_workers = 1;        // k of the recipe, for the chain
 };
+
+/// How everything of a run travels.
+struct Codecs {
+  std::shared_ptr<const Codec> up, down;
+};
+
+/// What parameters may travel as. Encoding again what was decoded gives the same bytes, so a
+/// published version is what every worker decodes, however often it passes the codec.
+inline constexpr std::string_view kDownCodecs[] = {"fp32", "bf16"};
+
+/// NotFound or InvalidArgument as make_codec(); InvalidArgument when parameters cannot travel so.
+StatusOr<Codecs> make_codecs(const MachineConfig& config);
 
 struct Machine {
   std::unique_ptr<Coordinator> coordinator;
   std::unique_ptr<OuterChain> chain;
+  Codecs codecs;
 };
 
 /// `shard_sequences` [sequences] of each logical shard. InvalidArgument or NotFound in the words of

@@ -5,8 +5,8 @@
 namespace rubato {
 
 ServerModel::ServerModel(std::vector<float> theta, std::unique_ptr<OuterChain> chain,
-                         ThreadPool* pool)
-    : theta_(std::move(theta)), chain_(std::move(chain)), pool_(pool) {}
+                         ThreadPool* pool, std::shared_ptr<const Codec> down)
+    : theta_(std::move(theta)), chain_(std::move(chain)), pool_(pool), down_(std::move(down)) {}
 
 void ServerModel::apply(const Apply& effect, std::span<const Delta> deltas) {
   RUBATO_CHECK(deltas.size() == effect.members.size() && !deltas.empty());
@@ -34,9 +34,15 @@ PublishedParams ServerModel::publish() {
   if (!published_) {
     auto copy = std::make_shared<std::vector<float>>(theta_);
     chain_->dispatch_point(*copy, pool_);
+    if (down_) round_trip(*down_, *copy, pool_);
     published_ = std::move(copy);
   }
   return published_;
+}
+
+PublishedParams ServerModel::share_theta() {
+  const bool is_published = !needs().looks_ahead && (!down_ || down_->lossless());
+  return is_published ? publish() : std::make_shared<const std::vector<float>>(theta_);
 }
 
 void ServerModel::set_theta(std::span<const float> theta) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "rubato/base/parallel.h"
+#include "rubato/codec/codec.h"
 #include "rubato/coordinator/events.h"
 #include "rubato/outer/chain.h"
 
@@ -20,7 +21,9 @@ using PublishedParams = std::shared_ptr<const std::vector<float>>;
 class ServerModel {
  public:
   /// Takes over `theta` [P]. `pool` may be null; it is used, not owned, and never changes a bit.
-  ServerModel(std::vector<float> theta, std::unique_ptr<OuterChain> chain, ThreadPool* pool);
+  /// `down` is what parameters travel as; null: as they are.
+  ServerModel(std::vector<float> theta, std::unique_ptr<OuterChain> chain, ThreadPool* pool,
+              std::shared_ptr<const Codec> down = nullptr);
 
   /// One member's pseudo-gradient [P], the caller's, and, where the chain needs it, the parameters
   /// it started from.
@@ -32,10 +35,12 @@ class ServerModel {
   /// members is one update; a lone one of weight 1 is taken as it is.
   void apply(const Apply& effect, std::span<const Delta> deltas);
 
-  /// What workers start from: the current parameters, or the point that the rule looks ahead to;
-  /// made at most once per change of theta.
+  /// What workers start from: the current parameters, or the point that the rule looks ahead to, as
+  /// their codec brings them to a worker; made at most once per change of theta.
   PublishedParams publish();
   std::span<const float> theta() const { return theta_; }
+  /// Theta to keep while it goes on: the published version where that is the same, or a copy.
+  PublishedParams share_theta();
   StageNeeds needs() const { return chain_->needs(); }
   /// Replaces theta [P], for a restored run.
   void set_theta(std::span<const float> theta);
@@ -46,6 +51,7 @@ class ServerModel {
   std::vector<float> theta_;
   std::unique_ptr<OuterChain> chain_;
   ThreadPool* pool_;
+  std::shared_ptr<const Codec> down_;  // null: parameters travel as they are
   PublishedParams published_;
 };
 

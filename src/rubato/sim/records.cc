@@ -15,7 +15,6 @@ Status Simulation::divergence(std::string_view what) const {
 
 void Simulation::record(const Flight& flight, int64_t staleness, std::string verdict) {
   const TaskRun& run = *flight.run;
-  const int64_t num_params = workload_.layout().size();
   // In k x batch everybody exchanges something in every step.
   const int64_t exchanges =
       config_.stands_for.empty() ? 1 : run.steps_done() * std::ssize(config_.stands_for);
@@ -30,9 +29,9 @@ void Simulation::record(const Flight& flight, int64_t staleness, std::string ver
                    .lr = run.last_lr(),
                    .staleness = staleness,
                    .version = Version(counts().version),
-                   .delta_norm = run.norm(),
-                   .bytes_down = exchanges * params_bytes(num_params),
-                   .bytes_up = exchanges * delta_bytes(num_params),
+                   .delta_norm = flight.sent.norm,
+                   .bytes_down = exchanges * payload_.down_bytes,
+                   .bytes_up = exchanges * payload_.up_bytes,
                    .verdict = std::move(verdict)});
 }
 

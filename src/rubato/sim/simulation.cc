@@ -14,21 +14,21 @@ Status fleet_error(std::string_view what) {
   return absl::InvalidArgumentError(cat("[fleet] got ", what));
 }
 
-Status check_link(const Link& link, int64_t num_params) {
+Status check_link(const Link& link, const Payload& payload) {
   for (const std::optional<int64_t>& rate : {link.down_bytes_per_s, link.up_bytes_per_s}) {
     if (rate && *rate < 1) return fleet_error(cat(*rate, " bytes/s, want at least 1"));
   }
   if (link.latency < 0 || link.latency >= kLongestTime)
     return fleet_error(cat(to_seconds(link.latency), " s of latency, want at least 0 s and below ",
                            to_seconds(kLongestTime), " s"));
-  const Nanos slowest = std::max(busy_time(params_bytes(num_params), link.down_bytes_per_s),
-                                 busy_time(delta_bytes(num_params), link.up_bytes_per_s));
+  const Nanos slowest = std::max(busy_time(payload.down_bytes, link.down_bytes_per_s),
+                                 busy_time(payload.up_bytes, link.up_bytes_per_s));
   if (slowest < kLongestTime) return absl::OkStatus();
-  return fleet_error(cat("a link that carries ", num_params, " parameters in ",
-                         to_seconds(kLongestTime), " s or more, want a faster one"));
+  return fleet_error(cat("a link that carries ", std::max(payload.down_bytes, payload.up_bytes),
+                         " bytes in ", to_seconds(kLongestTime), " s or more, want a faster one"));
 }
 
-Status check_worker(const SimWorker& worker, int64_t local_steps, int64_t num_params) {
+Status check_worker(const SimWorker& worker, int64_t local_steps, const Payload& payload) {
   if (worker.ns_per_step <= 0)
     return fleet_error(cat(to_seconds(worker.ns_per_step), " s per step, want more than 0 s"));
   if (worker.ns_per_step > kLongestTime / std::max<int64_t>(local_steps, 1)) {
@@ -37,13 +37,23 @@ Status check_worker(const SimWorker& worker, int64_t local_steps, int64_t num_pa
   }
   if (worker.return_at && (!worker.leave_at || *worker.return_at < *worker.leave_at))
     return fleet_error("a worker that returns before it leaves, want leave_s <= return_s");
-  return check_link(worker.link, num_params);
+  return check_link(worker.link, payload);
 }
 
 // Gradient up, parameters down, in every step of k x batch.
-Nanos exchange_time(const Link& link, int64_t num_params) {
-  return busy_time(delta_bytes(num_params), link.up_bytes_per_s) +
-         busy_time(params_bytes(num_params), link.down_bytes_per_s) + 2 * link.latency;
+Nanos exchange_time(const Link& link, const Payload& payload) {
+  return busy_time(payload.up_bytes, link.up_bytes_per_s) +
+         busy_time(payload.down_bytes, link.down_bytes_per_s) + 2 * link.latency;
+}
+
+// Whether a delta counts: now, or with its group.
+bool counts_for(TaskId task, const Effects& effects) {
+  return std::ranges::none_of(effects, [task](const Effect& effect) {
+    const auto* reject = std::get_if<Reject>(&effect);
+    const auto* discard = std::get_if<Discard>(&effect);
+    return (reject != nullptr && reject->task == task) ||
+           (discard != nullptr && discard->task == task);
+  });
 }
 
 }  // namespace
@@ -60,13 +70,15 @@ StatusOr<std::unique_ptr<Simulation>> Simulation::make(SimulationConfig config,
   if (config.fleet.empty())
     return absl::InvalidArgumentError("[fleet] got no workers, want at least one");
   const int64_t num_params = workload.layout().size();
+  RUBATO_ASSIGN_OR_RETURN(const Codecs codecs, make_codecs(config));
+  const Payload payload = payload_of(*codecs.up, *codecs.down, num_params);
   for (const SimWorker& worker : config.stands_for) {
-    RUBATO_RETURN_IF_ERROR(check_worker(worker, 1, num_params));
+    RUBATO_RETURN_IF_ERROR(check_worker(worker, 1, payload));
     config.fleet[0].ns_per_step = std::max(
-        config.fleet[0].ns_per_step, worker.ns_per_step + exchange_time(worker.link, num_params));
+        config.fleet[0].ns_per_step, worker.ns_per_step + exchange_time(worker.link, payload));
   }
   for (const SimWorker& worker : config.fleet) {
-    RUBATO_RETURN_IF_ERROR(check_worker(worker, config.coordinator.local_steps, num_params));
+    RUBATO_RETURN_IF_ERROR(check_worker(worker, config.coordinator.local_steps, payload));
   }
   RUBATO_RETURN_IF_ERROR(config.worker.learning_rate.validate());
   std::unique_ptr<Simulation> sim(new Simulation(std::move(config), workload, sink));
@@ -79,8 +91,10 @@ StatusOr<std::unique_ptr<Simulation>> Simulation::make(SimulationConfig config,
                                                         workload.tokens_per_sequence()));
   sim->coordinator_ = std::move(machine.coordinator);
   sim->pool_ = make_update_pool(c.threads, num_params);
-  sim->server_ =
-      std::make_unique<ServerModel>(std::move(theta), std::move(machine.chain), sim->pool_.get());
+  sim->server_ = std::make_unique<ServerModel>(std::move(theta), std::move(machine.chain),
+                                               sim->pool_.get(), codecs.down);
+  sim->payload_ = payload;
+  sim->uplink_.emplace(codecs.up, num_params, c.fleet.size());
   RUBATO_ASSIGN_OR_RETURN(sim->executors_,
                           Executors::make(workload, c.worker, std::move(data), c.threads,
                                           static_cast<int>(c.fleet.size())));
@@ -89,7 +103,7 @@ StatusOr<std::unique_ptr<Simulation>> Simulation::make(SimulationConfig config,
     const SimWorker& worker = c.fleet[i];
     const auto id = static_cast<int64_t>(i);
     sim->inner_.push_back(workload.optimizer().make_state(num_params));
-    sim->clocks_.emplace_back(worker.link, worker.ns_per_step, c.coordinator.overlap, num_params);
+    sim->clocks_.emplace_back(worker.link, worker.ns_per_step, c.coordinator.overlap, payload);
     sim->queue_.insert({worker.join_at, Kind::kJoin, id, TaskId()});
     if (worker.leave_at) sim->queue_.insert({*worker.leave_at, Kind::kLeave, id, TaskId()});
     if (worker.return_at) sim->queue_.insert({*worker.return_at, Kind::kJoin, id, TaskId()});
@@ -199,6 +213,7 @@ void Simulation::lose(WorkerId id) {
   for (auto task = tasks.rbegin(); task != tasks.rend(); ++task) drop_flight(*task);
   idle_[who].since.reset();
   clocks_[who].reset();
+  uplink_->lose(id);
   inner_[who] = workload_.optimizer().make_state(workload_.layout().size());
 }
 
@@ -210,6 +225,11 @@ Status Simulation::arrive(const Pending& event, const SimulationHooks& hooks) {
   if (!run.finite()) {
     return divergence(cat(std::isfinite(run.mean_loss()) ? "parameters" : "a loss", " of worker ",
                           id, " in task ", event.task));
+  }
+  flight.sent = uplink_->send(run, pool_.get());
+  if (!flight.sent.finite) {
+    return divergence(cat("a pseudo-gradient of worker ", id, " in task ", event.task, " through ",
+                          uplink_->codec().name()));
   }
   record_wait_before(flight);
   record_work(flight);
@@ -225,9 +245,10 @@ Status Simulation::arrive(const Pending& event, const SimulationHooks& hooks) {
           .steps_done = run.steps_done(),
           .tokens = run.tokens(),
           .train_ns = run.steps_done() * config_.fleet[static_cast<size_t>(event.who)].ns_per_step,
-          .norm = run.norm(),
-          .finite = run.finite()},
+          .norm = flight.sent.norm,
+          .finite = flight.sent.finite},
       effects);
+  uplink_->settle(id, counts_for(event.task, effects));
   RUBATO_RETURN_IF_ERROR(execute(effects, hooks));
   RUBATO_RETURN_IF_ERROR(check_door(id, effects));
   progress_.counts = coordinator_->counts();
@@ -283,12 +304,12 @@ Status Simulation::execute(const Effects& effects, const SimulationHooks& hooks)
 }
 
 void Simulation::apply(const Apply& effect) {
-  std::vector<PlainDelta> values;
-  values.reserve(effect.members.size());  // the model is told where they are
+  std::vector<std::unique_ptr<DeltaSource>> values;
   std::vector<ServerModel::Delta> deltas;
   for (const Apply::Member& member : effect.members) {
-    const TaskRun& run = *flights_.at(member.task).run;
-    deltas.push_back({&values.emplace_back(run.delta()), *run.base()});
+    const Flight& flight = flights_.at(member.task);
+    values.push_back(uplink_->values(*flight.run, flight.sent));
+    deltas.push_back({values.back().get(), *flight.run->base()});
   }
   server_->apply(effect, deltas);
   progress_.staleness = effect.staleness;

@@ -20,6 +20,7 @@
 #include "rubato/server/machine.h"
 #include "rubato/server/server_model.h"
 #include "rubato/sim/executors.h"
+#include "rubato/sim/uplink.h"
 #include "rubato/worker/worker_clock.h"
 
 namespace rubato {
@@ -140,6 +141,7 @@ class Simulation {
   struct Flight {  // a task in flight or waiting in a group
     std::unique_ptr<TaskRun> run;
     Hours hours;
+    SentDelta sent = {};  // once it has arrived
   };
 
   Simulation(SimulationConfig config, const Workload& workload, MetricsSink& sink);
@@ -168,6 +170,8 @@ class Simulation {
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<ServerModel> server_;
+  Payload payload_;
+  std::optional<Uplink> uplink_;  // set by make()
 
   Nanos now_ = 0;
   bool started_ = false;

@@ -23,6 +23,11 @@ void Simulation::walk_state(StateWalk& walk) {
     PrefixedWalk inner(walk, cat("worker.", i, ".inner."));
     inner_[i].walk_state(inner);
   }
+  uplink_->walk_state(walk);
+  std::set<TaskId> awaited;
+  for (const Pending& event : queue_) {
+    if (event.kind == Kind::kArrival) awaited.insert(event.task);
+  }
   // Tasks that start from one version share its parameters.
   std::map<Version, std::shared_ptr<std::vector<float>>> bases;
   for (auto& [task, hours] : tasks) {
@@ -37,11 +42,13 @@ void Simulation::walk_state(StateWalk& walk) {
     }
     if (it == flights_.end()) {
       InnerState& inner = inner_[static_cast<size_t>(task.worker.value())];
-      flights_[task.id] = {std::make_unique<TaskRun>(task, base, &inner), hours};
+      flights_[task.id] = {std::make_unique<TaskRun>(task, base, &inner), hours, {}};
     }
     PrefixedWalk run(walk, cat("task.", task.id, "."));
-    TaskRun& restored = *flights_.at(task.id).run;
+    Flight& flight = flights_.at(task.id);
+    TaskRun& restored = *flight.run;
     restored.walk_state(run);
+    uplink_->walk_sent(run, restored, !awaited.contains(task.id), flight.sent);
     const bool new_to_executors = it == flights_.end() && !restored.finished();
     if (new_to_executors) executors_->add(&restored, hours.times.arrives);
   }

@@ -13,10 +13,8 @@ Nanos busy_time(int64_t bytes, std::optional<int64_t> bytes_per_s) {
   return static_cast<Nanos>(std::min<Int128>(exact, kLongestTime));
 }
 
-int64_t params_bytes(int64_t num_params) {
-  return num_params * static_cast<int64_t>(sizeof(float));
+Payload payload_of(const Codec& up, const Codec& down, int64_t num_params) {
+  return {.down_bytes = down.encoded_bytes(num_params), .up_bytes = up.encoded_bytes(num_params)};
 }
-
-int64_t delta_bytes(int64_t num_params) { return num_params * static_cast<int64_t>(sizeof(float)); }
 
 }  // namespace rubato

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "rubato/base/ids.h"
+#include "rubato/codec/codec.h"
 
 namespace rubato {
 
@@ -22,8 +23,13 @@ inline constexpr Nanos kLongestTime = std::numeric_limits<Nanos>::max() / 100;
 /// [ns] that `bytes` keep a direction of `bytes_per_s` busy, rounded up; at most kLongestTime.
 Nanos busy_time(int64_t bytes, std::optional<int64_t> bytes_per_s);
 
-/// [bytes] that carry parameters [P] to a worker, and a pseudo-gradient [P] back: fp32 as it is.
-int64_t params_bytes(int64_t num_params);
-int64_t delta_bytes(int64_t num_params);
+/// What travels for one task, or for one step of k x batch.
+struct Payload {
+  int64_t down_bytes = 0;  // parameters to the worker
+  int64_t up_bytes = 0;    // a pseudo-gradient back
+};
+
+/// Of a model of `num_params`.
+Payload payload_of(const Codec& up, const Codec& down, int64_t num_params);
 
 }  // namespace rubato

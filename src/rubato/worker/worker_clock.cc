@@ -4,11 +4,12 @@
 
 namespace rubato {
 
-WorkerClock::WorkerClock(const Link& link, Nanos ns_per_step, Overlap overlap, int64_t num_params)
+WorkerClock::WorkerClock(const Link& link, Nanos ns_per_step, Overlap overlap,
+                         const Payload& payload)
     : latency_(link.latency),
       ns_per_step_(ns_per_step),
-      download_(busy_time(params_bytes(num_params), link.down_bytes_per_s)),
-      upload_(busy_time(delta_bytes(num_params), link.up_bytes_per_s)),
+      download_(busy_time(payload.down_bytes, link.down_bytes_per_s)),
+      upload_(busy_time(payload.up_bytes, link.up_bytes_per_s)),
       overlap_(overlap) {}
 
 TaskTimes WorkerClock::plan(Nanos now, int64_t steps) {

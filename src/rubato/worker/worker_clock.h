@@ -33,8 +33,7 @@ struct TaskTimes {
 
 class WorkerClock {
  public:
-  /// `num_params` decides what travels.
-  WorkerClock(const Link& link, Nanos ns_per_step, Overlap overlap, int64_t num_params);
+  WorkerClock(const Link& link, Nanos ns_per_step, Overlap overlap, const Payload& payload);
 
   /// The hours of a task of `steps` local steps, dispatched at `now`; later tasks queue behind it.
   TaskTimes plan(Nanos now, int64_t steps);

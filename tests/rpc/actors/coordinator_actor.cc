@@ -71,7 +71,6 @@ Status play_coordinator(const Facts& words) {
   RUBATO_ASSIGN_OR_RETURN(const auto cluster, open_cluster(scene, files, sink));
   files.start_serving();
   ReceptionConfig config;
-  config.up_codec = {"fp32", {}};
   config.heartbeat_interval = kNanosPerSecond / 10;
   RUBATO_ASSIGN_OR_RETURN(const auto reception, Reception::make(*cluster, config));
   RUBATO_ASSIGN_OR_RETURN(const Authority authority,

@@ -122,14 +122,12 @@ Status Cluster::restore(const std::string& snapshot) {
   RUBATO_RETURN_IF_ERROR(reader.restore([this](StateWalk& walk) { state_->walk_state(walk); }));
   RUBATO_RETURN_IF_ERROR(state_->persist_versions());
   last_saved_step_ = reader.meta().step;
-  std::set<WorkerId> at_work;
   for (const Task& task : state_->coordinator().tasks_in_flight()) {
     recorded_tasks_[task.id] = task;
-    at_work.insert(task.worker);
+    timesheet_.dispatch(task, *services_.sink);
   }
-  for (const WorkerId worker : state_->coordinator().connected_workers()) {
-    if (!at_work.contains(worker)) timesheet_.join(worker, state_->now());
-  }
+  for (const WorkerId worker : state_->coordinator().connected_workers())
+    timesheet_.join(worker, state_->now());
   // The journal goes on where the snapshot stands.
   if (journal_->next_index() < state_->records()) {
     return absl::DataLossError(cat("[cluster] ", config_.directory, ": got a journal of ",

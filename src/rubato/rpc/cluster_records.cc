@@ -31,6 +31,7 @@ void Cluster::write_records(const LoggedEvent& record, const Effects& effects) {
       write_update(record, reject->task, 0, cat("rejected:", to_string(reject->reason)));
     } else if (const auto* dispatch = std::get_if<Dispatch>(&effect)) {
       recorded_tasks_[dispatch->task.id] = dispatch->task;
+      timesheet_.dispatch(dispatch->task, *services_.sink);
     }
   }
   if (const auto* pause = std::get_if<Pause>(&record.event))

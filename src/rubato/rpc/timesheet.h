@@ -20,20 +20,23 @@ class Timesheet {
  public:
   /// `worker` has nothing to train from `now` on, unless it had nothing already.
   void join(WorkerId worker, Nanos now);
+  /// Tasks of a worker come in the order in which it trains them.
+  void dispatch(const Task& task, MetricsSink& sink);
   /// The delta of `task` is there; `train_ns` is its worker's claim and is cut at `now`.
   void arrive(const Task& task, Nanos now, Nanos train_ns, MetricsSink& sink);
   /// `worker` is lost, and with it `tasks`, which are all its own, by id.
   void lose(WorkerId worker, Nanos now, std::span<const Task> tasks, MetricsSink& sink);
 
  private:
-  struct Idle {  // since when a worker has nothing to train, and behind which task
-    Nanos since = 0;
-    TaskId task;
+  struct Hours {
+    Nanos since = 0;  // that are booked: what comes behind is neither training nor waiting yet
+    TaskId task;      // the last that is over
     ShardId shard;
+    int64_t in_flight = 0;  // tasks dispatched that have not arrived
   };
-  void wait_until(WorkerId worker, Nanos end, MetricsSink& sink);
+  static void wait_until(WorkerId worker, Hours& hours, Nanos end, MetricsSink& sink);
 
-  std::map<WorkerId, Idle> idle_;  // of those whose past is known
+  std::map<WorkerId, Hours> hours_;  // of connected workers
 };
 
 }  // namespace rubato

@@ -150,7 +150,6 @@ TEST_F(ClusterDriverTest, AnotherDeltaOfATaskWaitsUntilTheFirstIsJudged) {
   cluster_->attend(kWorker, {});
   settle();
   ReceptionConfig config;
-  config.up_codec = {"fp32", {}};
   const auto reception = Reception::make(*cluster_, config).value();
   const Task task = cluster_->tasks_in_flight().at(0);
   const std::vector<float> first(num_params_, 1), second(num_params_, 2);

@@ -4,6 +4,7 @@
 
 #include "rubato/base/digest.h"
 #include "rubato/coordinator/event_text.h"
+#include "rubato/store/journal_reader.h"
 #include "rubato/trainer/inner_optimizer.h"
 
 namespace rubato {
@@ -60,7 +61,6 @@ PeerRig::PeerRig(Options options)
   RUBATO_CHECK(cluster.ok(), cluster.status().message());
   cluster_ = std::move(*cluster);
   ReceptionConfig config = options_.reception;
-  config.up_codec = {"fp32", {}};
   auto reception = Reception::make(*cluster_, config);
   RUBATO_CHECK(reception.ok(), reception.status().message());
   reception_ = std::move(*reception);

@@ -211,7 +211,6 @@ class Soak : public testing::Test {
     ASSERT_TRUE(cluster.ok()) << cluster.status();
     cluster_ = std::move(*cluster);
     ReceptionConfig config;
-    config.up_codec = {"fp32", {}};
     config.hellos = {.burst = 1000, .interval = kNanosPerSecond / 1000};
     config.refusals = {.burst = 100'000, .interval = kNanosPerSecond / 1000};
     reception_ = *Reception::make(*cluster_, config);

@@ -153,8 +153,8 @@ TEST_F(RealTimelineTest, GivesUpWhatHasNotHappened) {
 class VirtualTimelineTest : public testing::Test {
  protected:
   void use(std::vector<ScriptedWorker> script, Nanos now = 0) {
-    driven_->use(
-        std::make_unique<VirtualTimeline>(driven_->coordinator(), std::move(script), 4, now));
+    driven_->use(std::make_unique<VirtualTimeline>(driven_->coordinator(), std::move(script),
+                                                   Payload{}, now));
   }
   std::unique_ptr<Driven> driven_ = std::make_unique<Driven>();
 };

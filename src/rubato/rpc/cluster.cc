@@ -333,6 +333,13 @@ void Cluster::post(Incoming incoming) {
   queue_changed_.notify_all();
 }
 
+std::future<StatusOr<UpdateVerdict>> Cluster::post_for_verdict(Incoming incoming) {
+  incoming.outcome = std::make_shared<EventOutcome>();
+  std::future<StatusOr<UpdateVerdict>> verdict = incoming.outcome->verdict();
+  post(std::move(incoming));
+  return verdict;
+}
+
 // Whoever waits gets this answer, and whoever comes later.
 void Cluster::refuse_further_events(const StatusOr<UpdateVerdict>& last_word) {
   const std::lock_guard lock(queue_mutex_);
@@ -426,18 +433,16 @@ StatusOr<std::optional<UpdateVerdict>> Cluster::remove_untold(WorkerId worker, T
 
 StatusOr<UpdateVerdict> Cluster::deliver(WorkerId worker, const DeltaClaim& claim, double norm,
                                          bool finite) {
-  auto outcome = std::make_shared<EventOutcome>();
-  std::future<StatusOr<UpdateVerdict>> verdict = outcome->verdict();
-  post({.event = UpdateArrived{.worker = worker,
-                               .task = claim.task,
-                               .steps_done = claim.steps_done,
-                               .tokens = claim.tokens,
-                               .train_ns = claim.train_ns,
-                               .norm = norm,
-                               .finite = finite},
-        .notes = claim.notes,
-        .outcome = std::move(outcome)});
-  return verdict.get();
+  return post_for_verdict({.event = UpdateArrived{.worker = worker,
+                                                  .task = claim.task,
+                                                  .steps_done = claim.steps_done,
+                                                  .tokens = claim.tokens,
+                                                  .train_ns = claim.train_ns,
+                                                  .norm = norm,
+                                                  .finite = finite},
+                           .notes = claim.notes,
+                           .outcome = nullptr})
+      .get();
 }
 
 }  // namespace rubato

@@ -146,7 +146,9 @@ class Cluster {
 
   void post(Incoming incoming);
   Status check_real_clock() const;
-  static Status wait_for(EventOutcome& outcome);
+  // Its verdict comes when the event is durable and its effects are out.
+  std::future<StatusOr<UpdateVerdict>> post_for_verdict(Incoming incoming);
+  static Status whether_it_happened(const StatusOr<UpdateVerdict>& verdict);
   void say_what_happened(const Incoming& incoming, const Effects& effects) const;
   bool snapshot_fits() const;
   void say_saved(int64_t step) const;

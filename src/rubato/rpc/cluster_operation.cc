@@ -32,9 +32,7 @@ v1::WorkerStatus::State state_of(const WorkerStanding& worker, bool attends) {
 
 // ---- what an operator may do
 
-// Until the event is durable and its effects are out.
-Status Cluster::wait_for(EventOutcome& outcome) {
-  const StatusOr<UpdateVerdict> verdict = outcome.wait();
+Status Cluster::whether_it_happened(const StatusOr<UpdateVerdict>& verdict) {
   RUBATO_RETURN_IF_ERROR(verdict.status());
   if (verdict->kind != UpdateVerdict::Kind::kRejected) return absl::OkStatus();
   return absl::FailedPreconditionError("[control] got a run that has ended, want one under way");
@@ -50,9 +48,8 @@ Status Cluster::check_real_clock() const {
 Status Cluster::pause(bool on) {
   RUBATO_RETURN_IF_ERROR(check_real_clock());
   if (!on) draining_ = false;
-  const auto outcome = std::make_shared<EventOutcome>();
-  post({.event = Pause{on}, .notes = {}, .outcome = outcome});
-  return wait_for(*outcome);
+  return whether_it_happened(
+      post_for_verdict({.event = Pause{on}, .notes = {}, .outcome = nullptr}).get());
 }
 
 Status Cluster::drain() {
@@ -68,7 +65,7 @@ bool Cluster::is_drained() const { return draining_ && tasks_in_flight().empty()
 
 Status Cluster::evict(WorkerId worker, const std::string& why) {
   RUBATO_RETURN_IF_ERROR(check_real_clock());
-  const auto outcome = std::make_shared<EventOutcome>();
+  std::future<StatusOr<UpdateVerdict>> verdict;
   {
     // Under the lock under which sessions begin: one that begins later joins behind the loss.
     const std::lock_guard lock(state_mutex_);
@@ -78,11 +75,9 @@ Status Cluster::evict(WorkerId worker, const std::string& why) {
                                      here.empty() ? "nobody" : join(here, ", ")));
     }
     roster_.release(worker, v1::Release::WHY_EVICTED, why);
-    Incoming loss = loss_of(worker, why);
-    loss.outcome = outcome;
-    post(std::move(loss));
+    verdict = post_for_verdict(loss_of(worker, why));
   }
-  return wait_for(*outcome);
+  return whether_it_happened(verdict.get());
 }
 
 // ---- what it says

@@ -154,7 +154,7 @@ class VirtualTimelineTest : public testing::Test {
  protected:
   void use(std::vector<ScriptedWorker> script, Nanos now = 0) {
     driven_->use(std::make_unique<VirtualTimeline>(driven_->coordinator(), std::move(script),
-                                                   Payload{}, now));
+                                                   Payload{16, 16}, now));
   }
   std::unique_ptr<Driven> driven_ = std::make_unique<Driven>();
 };

@@ -229,8 +229,8 @@ TEST(Deploy, AWorkersManifestIsSound) {
   }
   const auto args = pod["containers"][0]["args"].as<std::vector<std::string>>();
   for (const auto& mount : pod["containers"][0]["volumeMounts"]) {
-    if (mount["name"].as<std::string>() == mounted)
-      EXPECT_THAT(args, Contains(mount["mountPath"].as<std::string>() + "/join"));
+    if (mount["name"].as<std::string>() != mounted) continue;
+    EXPECT_THAT(args, Contains(mount["mountPath"].as<std::string>() + "/join"));
   }
   EXPECT_NE(mounted, "");
 }

@@ -84,11 +84,8 @@ class ClusterDriverTest : public testing::Test {
     header.set_tokens(task.steps);
     header.set_train_ns(1);
     RUBATO_ASSIGN_OR_RETURN(const auto push, reception.push(task.worker, header));
-    v1::Chunk chunk;
-    chunk.set_total(std::ssize(bytes));
-    chunk.set_data(std::string(bytes));
-    chunk.set_checksum(chunk_checksum(bytes));
-    if (!push->answer()) RUBATO_RETURN_IF_ERROR(push->add(chunk));
+    if (!push->answer())
+      RUBATO_RETURN_IF_ERROR(push->add(make_chunk(0, std::ssize(bytes), bytes, nullptr)));
     return push->finish();
   }
 

@@ -15,17 +15,12 @@ namespace rubato {
 namespace {
 
 using Code = absl::StatusCode;
-using Sink = std::function<Status(const v1::Chunk&)>;
+using Sink = std::function<Status(const Chunk&)>;
 constexpr int64_t kParams = 64;
 
-v1::Chunk chunk_of(std::string_view bytes, int64_t offset, int64_t count) {
-  v1::Chunk chunk;
-  chunk.set_offset(offset);
-  chunk.set_total(std::ssize(bytes));
-  chunk.set_data(
-      std::string(bytes.substr(static_cast<size_t>(offset), static_cast<size_t>(count))));
-  chunk.set_checksum(chunk_checksum(chunk.data()));
-  return chunk;
+Chunk chunk_of(std::string_view bytes, int64_t offset, int64_t count) {
+  const auto data = bytes.substr(static_cast<size_t>(offset), static_cast<size_t>(count));
+  return make_chunk(offset, std::ssize(bytes), data, nullptr);
 }
 
 class CourierTest : public testing::Test {
@@ -43,21 +38,25 @@ class CourierTest : public testing::Test {
     header_.set_incarnation(2);
   }
   StatusOr<std::vector<float>> fetch(const std::function<bool()>& is_wanted = [] { return true; }) {
-    return courier_.fetch_parameters(7, kParams, *codec_, name_, is_wanted);
+    std::vector<float> values(kParams);
+    RUBATO_RETURN_IF_ERROR(courier_.fetch_parameters(7, *codec_, name_, values, is_wanted));
+    return values;
   }
   StatusOr<UpdateVerdict> push(const std::function<bool()>& is_wanted = [] { return true; }) {
-    return courier_.push(header_, std::as_bytes(std::span(encoded_)), *codec_, is_wanted);
+    const auto bytes = std::as_bytes(std::span(encoded_));
+    const auto delta = std::make_shared<std::vector<std::byte>>(bytes.begin(), bytes.end());
+    return courier_.push(header_, delta, *codec_, is_wanted);
   }
   // Gives the rest from the offset that is asked for, in chunks of 40 bytes; attempt by attempt it
   // is spoilt by the next of `spoils`.
-  void serve(std::vector<std::function<Status(v1::Chunk&)>> spoils) {
+  void serve(std::vector<std::function<Status(Chunk&)>> spoils) {
     link_.on_fetch = [this, spoils, attempt = size_t{0}](const v1::FetchRequest& request,
                                                          const Sink& sink) mutable -> Status {
       offsets_.push_back(request.offset());
       const auto spoil = attempt < spoils.size() ? spoils[attempt] : nullptr;
       ++attempt;
       for (int64_t at = request.offset(); at < std::ssize(encoded_); at += 40) {
-        v1::Chunk chunk = chunk_of(encoded_, at, 40);
+        Chunk chunk = chunk_of(encoded_, at, 40);
         if (spoil && at >= 80) RUBATO_RETURN_IF_ERROR(spoil(chunk));
         RUBATO_RETURN_IF_ERROR(sink(chunk));
       }
@@ -87,21 +86,21 @@ TEST_F(CourierTest, ParametersComeInOnePiece) {
 }
 
 TEST_F(CourierTest, BrokenTransfersGoOnWhereTheyBroke) {
-  serve({[](v1::Chunk&) -> Status { return absl::UnavailableError("a cut"); },
-         [](v1::Chunk& chunk) -> Status {
-           (*chunk.mutable_data())[3] ^= 1;
+  serve({[](Chunk&) -> Status { return absl::UnavailableError("a cut"); },
+         [](Chunk& chunk) -> Status {
+           chunk.checksum ^= 1;
            return absl::OkStatus();
          },
-         [](v1::Chunk& chunk) -> Status {
-           chunk.set_total(9999);
+         [](Chunk& chunk) -> Status {
+           chunk.total = 9999;
            return absl::OkStatus();
          },
-         [](v1::Chunk& chunk) -> Status {
-           chunk.set_offset(chunk.offset() + 40);
+         [](Chunk& chunk) -> Status {
+           chunk.offset += 40;
            return absl::OkStatus();
          },
-         [](v1::Chunk& chunk) -> Status {
-           chunk.clear_data();
+         [](Chunk& chunk) -> Status {
+           chunk.data = {};
            return absl::OkStatus();
          }});
   const auto got = fetch();
@@ -169,7 +168,7 @@ class CourierFileTest : public CourierTest {
 };
 
 TEST_F(CourierFileTest, IsThereWhenItIsWholeAndKeptAfterwards) {
-  serve({[](v1::Chunk&) -> Status { return absl::UnavailableError("a cut"); }});
+  serve({[](Chunk&) -> Status { return absl::UnavailableError("a cut"); }});
   ASSERT_TRUE(fetch_file().ok());
   files_.restart(CrashKeeps::kNothing);
   EXPECT_EQ(*files_.read_file("/data/sub/a.tokens"), encoded_);
@@ -208,7 +207,7 @@ TEST_F(CourierFileTest, AFullDiskIsNotTriedAgain) {
 
 class CourierPushTest : public CourierTest {
  protected:
-  using Source = std::function<bool(v1::Chunk&)>;
+  using Source = std::function<bool(Chunk&)>;
   CourierPushTest() {
     link_.on_push_offset = [this](const v1::PushOffsetRequest& request) {
       EXPECT_EQ(request.task(), 5);
@@ -223,10 +222,10 @@ class CourierPushTest : public CourierTest {
   }
   // Takes what comes as a coordinator does, and breaks as often as `cuts` says.
   StatusOr<v1::PushReply> receive(const Source& source) {
-    v1::Chunk chunk;
+    Chunk chunk;
     while (source(chunk)) {
       RUBATO_RETURN_IF_ERROR(check_chunk(chunk, std::ssize(got_), std::ssize(encoded_)));
-      got_ += chunk.data();
+      got_ += chunk.data;
       if (cuts_-- > 0) {
         got_.resize(100);
         offset_ = 100;

@@ -26,7 +26,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static PeerRig* const rig = make_rig();
   v1::FetchRequest request;
   if (!request.ParseFromArray(data, static_cast<int>(size))) return 0;
-  auto fetch = rig->reception().fetch(request);
+  auto fetch = rig->reception().fetch(WorkerId(0), request);
   if (!fetch.ok()) {
     check_refusal(fetch.status());
     return 0;
@@ -34,7 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const int64_t total = request.has_file() ? 10 : std::ssize(rig->initial()) * 4;
   RUBATO_CHECK(request.file().empty() || request.file() == "a.tokens", request.file());
   int64_t offset = request.offset();
-  for (v1::Chunk chunk; fetch->next(chunk); offset += std::ssize(chunk.data()))
+  for (Chunk chunk; fetch->next(chunk); offset += chunk.bytes())
     RUBATO_CHECK(check_chunk(chunk, offset, total).ok(), "a chunk that no worker takes");
   RUBATO_CHECK(offset == total, "got ", offset, " of ", total);
   return 0;

@@ -8,6 +8,9 @@
 
 #include "tests/fuzz/fuzzing.h"
 
+#include "rubato/rpc/chunk.h"
+#include "rubato/v1/exchange.pb.h"
+
 namespace rubato {
 
 /// Cuts an input into frames: one byte of kind, two of length (little-endian), the bytes.
@@ -36,6 +39,15 @@ class Frames {
   std::string_view rest_, bytes_;
   uint8_t kind_ = 0;
 };
+
+/// The message's data lies in the message.
+inline Chunk chunk_from(const v1::Chunk& message) {
+  return {.offset = message.offset(),
+          .total = message.total(),
+          .checksum = message.checksum(),
+          .data = message.data(),
+          .owner = nullptr};
+}
 
 /// A refusal is one line that says who speaks.
 inline void check_refusal(const Status& status) { check_error(status, "["); }

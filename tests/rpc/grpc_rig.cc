@@ -98,19 +98,18 @@ Status HonestWorker::attend_once() {
     request.set_version(task.fragments(0).base_version());
     request.mutable_codec()->set_name("fp32");
     int64_t bytes = 0;
-    RUBATO_RETURN_IF_ERROR(link_->fetch(request, [&](const v1::Chunk& chunk) {
-      bytes += std::ssize(chunk.data());
+    RUBATO_RETURN_IF_ERROR(link_->fetch(request, [&](const Chunk& chunk) {
+      bytes += chunk.bytes();
       return absl::OkStatus();
     }));
     const PeerDelta delta = rig_.peers().delta(task);
     if (bytes != std::ssize(delta.encoded)) return absl::DataLossError("[test] too little came");
     bool is_sent = false;
-    RUBATO_ASSIGN_OR_RETURN(const v1::PushReply reply,
-                            link_->push(delta.header, [&](v1::Chunk& chunk) {
-                              if (std::exchange(is_sent, true)) return false;
-                              chunk = PeerRig::chunk_of(delta.encoded, 0, bytes);
-                              return true;
-                            }));
+    RUBATO_ASSIGN_OR_RETURN(const v1::PushReply reply, link_->push(delta.header, [&](Chunk& chunk) {
+      if (std::exchange(is_sent, true)) return false;
+      chunk = PeerRig::chunk_of(delta.encoded, 0, bytes);
+      return true;
+    }));
     applied_ += reply.verdict() == v1::PushReply::VERDICT_APPLIED;
   }
   return stream->finish();

@@ -43,9 +43,9 @@ class LocalLink final : public CoordinatorLink {
     return std::make_unique<LocalStream>(std::move(session));
   }
   Status fetch(const v1::FetchRequest& request,
-               const std::function<Status(const v1::Chunk&)>& sink) override {
-    RUBATO_ASSIGN_OR_RETURN(Fetch fetch, reception_.fetch(request));
-    v1::Chunk chunk;
+               const std::function<Status(const Chunk&)>& sink) override {
+    RUBATO_ASSIGN_OR_RETURN(Fetch fetch, reception_.fetch(worker_, request));
+    Chunk chunk;
     while (fetch.next(chunk)) RUBATO_RETURN_IF_ERROR(sink(chunk));
     return absl::OkStatus();
   }
@@ -53,9 +53,9 @@ class LocalLink final : public CoordinatorLink {
     return reception_.push_offset(worker_, request);
   }
   StatusOr<v1::PushReply> push(const v1::DeltaHeader& header,
-                               const std::function<bool(v1::Chunk&)>& source) override {
+                               const std::function<bool(Chunk&)>& source) override {
     RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<Push> push, reception_.push(worker_, header));
-    v1::Chunk chunk;
+    Chunk chunk;
     while (!push->answer() && source(chunk)) RUBATO_RETURN_IF_ERROR(push->add(chunk));
     std::this_thread::sleep_for(push_delay_);
     return push->finish();

@@ -154,14 +154,9 @@ PeerDelta PeerRig::delta(const v1::Task& task, float value) const {
   return delta(task, std::vector<float>(initial_.size(), value));
 }
 
-v1::Chunk PeerRig::chunk_of(std::string_view encoded, int64_t offset, int64_t bytes) {
-  v1::Chunk chunk;
-  chunk.set_offset(offset);
-  chunk.set_total(std::ssize(encoded));
-  chunk.set_data(
-      std::string(encoded.substr(static_cast<size_t>(offset), static_cast<size_t>(bytes))));
-  chunk.set_checksum(chunk_checksum(chunk.data()));
-  return chunk;
+Chunk PeerRig::chunk_of(std::string_view encoded, int64_t offset, int64_t bytes) {
+  const auto data = encoded.substr(static_cast<size_t>(offset), static_cast<size_t>(bytes));
+  return make_chunk(offset, std::ssize(encoded), data, nullptr);
 }
 
 StatusOr<v1::PushReply> PeerRig::push(int64_t worker, const PeerDelta& delta, int64_t chunk_bytes,

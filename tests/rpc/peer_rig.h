@@ -71,7 +71,8 @@ class PeerRig {
   /// Sends it in chunks of about so many bytes, beginning at `offset`.
   StatusOr<v1::PushReply> push(int64_t worker, const PeerDelta& delta, int64_t chunk_bytes = 64,
                                int64_t offset = 0);
-  static v1::Chunk chunk_of(std::string_view encoded, int64_t offset, int64_t bytes);
+  /// Its data lies in `encoded`.
+  static Chunk chunk_of(std::string_view encoded, int64_t offset, int64_t bytes);
 
  private:
   Options options_;

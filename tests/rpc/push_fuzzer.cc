@@ -84,12 +84,15 @@ class Uploads {
 
   void add(const Frames& frames, Peer& peer, bool right) {
     if (!peer.push || peer.push->answer()) return;
-    v1::Chunk chunk;
+    v1::Chunk message;
+    Chunk chunk;
+    const std::string whole = bytes_.empty() ? encoding("") : bytes_;
     if (right) {
       const int64_t size = 4 * (1 + std::ssize(frames.bytes()) % kParams);
-      chunk = PeerRig::chunk_of(bytes_.empty() ? encoding("") : bytes_,
-                                std::min(peer.offset, kParams * 4), size);
-    } else if (!frames.parse(chunk)) {
+      chunk = PeerRig::chunk_of(whole, std::min(peer.offset, kParams * 4), size);
+    } else if (frames.parse(message)) {
+      chunk = chunk_from(message);
+    } else {
       return;
     }
     const Status status = peer.push->add(chunk);
@@ -98,7 +101,7 @@ class Uploads {
       peer.push.reset();
       return;
     }
-    peer.offset += std::ssize(chunk.data());
+    peer.offset += chunk.bytes();
   }
 
   void end(Peer& peer) {

@@ -37,7 +37,7 @@ class CountingLink final : public CoordinatorLink {
     traffic_.used.push_back(number_);
     return std::make_unique<CountingStream>(traffic_);
   }
-  Status fetch(const v1::FetchRequest&, const std::function<Status(const v1::Chunk&)>&) override {
+  Status fetch(const v1::FetchRequest&, const std::function<Status(const Chunk&)>&) override {
     traffic_.used.push_back(number_);
     return absl::OkStatus();
   }
@@ -46,7 +46,7 @@ class CountingLink final : public CoordinatorLink {
     return v1::PushOffsetReply();
   }
   StatusOr<v1::PushReply> push(const v1::DeltaHeader&,
-                               const std::function<bool(v1::Chunk&)>&) override {
+                               const std::function<bool(Chunk&)>&) override {
     traffic_.used.push_back(number_);
     return v1::PushReply();
   }

@@ -35,11 +35,10 @@ class ScriptedLink final : public CoordinatorLink {
   void wait_for_messages(size_t count) const;
 
   // Exchange, by functions of the test.
-  std::function<Status(const v1::FetchRequest&, const std::function<Status(const v1::Chunk&)>&)>
+  std::function<Status(const v1::FetchRequest&, const std::function<Status(const Chunk&)>&)>
       on_fetch;
   std::function<StatusOr<v1::PushOffsetReply>(const v1::PushOffsetRequest&)> on_push_offset;
-  std::function<StatusOr<v1::PushReply>(const v1::DeltaHeader&,
-                                        const std::function<bool(v1::Chunk&)>&)>
+  std::function<StatusOr<v1::PushReply>(const v1::DeltaHeader&, const std::function<bool(Chunk&)>&)>
       on_push;
 
   StatusOr<v1::RunDescription> describe(const v1::DescribeRequest&) override {
@@ -47,14 +46,14 @@ class ScriptedLink final : public CoordinatorLink {
   }
   StatusOr<std::unique_ptr<ControlStream>> attend(const v1::Hello& hello) override;
   Status fetch(const v1::FetchRequest& request,
-               const std::function<Status(const v1::Chunk&)>& sink) override {
+               const std::function<Status(const Chunk&)>& sink) override {
     return on_fetch(request, sink);
   }
   StatusOr<v1::PushOffsetReply> push_offset(const v1::PushOffsetRequest& request) override {
     return on_push_offset(request);
   }
   StatusOr<v1::PushReply> push(const v1::DeltaHeader& header,
-                               const std::function<bool(v1::Chunk&)>& source) override {
+                               const std::function<bool(Chunk&)>& source) override {
     return on_push(header, source);
   }
 

@@ -115,8 +115,8 @@ class Nomad {
     request.set_version(task.fragments(0).base_version());
     request.mutable_codec()->set_name("fp32");
     std::string bytes;
-    const Status fetched = link_->fetch(request, [&](const v1::Chunk& chunk) {
-      bytes += chunk.data();
+    const Status fetched = link_->fetch(request, [&](const Chunk& chunk) {
+      bytes += chunk.data;
       return absl::OkStatus();
     });
     if (absl::IsNotFound(fetched)) return;  // the task is somebody else's by now
@@ -148,7 +148,7 @@ class Nomad {
             int64_t chunks) {
     constexpr int64_t kStep = 4096;
     const bool is_part = chunks < std::ssize(bytes) / kStep;
-    const auto reply = link_->push(header, [&](v1::Chunk& chunk) {
+    const auto reply = link_->push(header, [&](Chunk& chunk) {
       if (offset >= std::ssize(bytes) || chunks-- == 0) return false;
       chunk = PeerRig::chunk_of(bytes, offset, kStep);
       offset += kStep;

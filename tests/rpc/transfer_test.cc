@@ -49,12 +49,12 @@ class FetchTest : public testing::Test {
   }
   // What comes, joined; every chunk is the next one.
   StatusOr<std::string> fetch(const v1::FetchRequest& request) {
-    RUBATO_ASSIGN_OR_RETURN(Fetch fetch, rig_.reception().fetch(request));
+    RUBATO_ASSIGN_OR_RETURN(Fetch fetch, rig_.reception().fetch(WorkerId(0), request));
     std::string bytes(static_cast<size_t>(request.offset()), ' ');
-    v1::Chunk chunk;
+    Chunk chunk;
     while (fetch.next(chunk)) {
-      RUBATO_RETURN_IF_ERROR(check_chunk(chunk, std::ssize(bytes), chunk.total()));
-      bytes += chunk.data();
+      RUBATO_RETURN_IF_ERROR(check_chunk(chunk, std::ssize(bytes), chunk.total));
+      bytes += chunk.data;
     }
     return bytes;
   }
@@ -112,7 +112,7 @@ TEST_F(FetchTest, RefusesWhatIsNotThere) {
     SCOPED_TRACE(wrong.name);
     R request = of_version(0);
     wrong.spoil(request);
-    expect_refusal(rig_.reception().fetch(request).status(), wrong.code, wrong.words);
+    expect_refusal(rig_.reception().fetch(WorkerId(0), request).status(), wrong.code, wrong.words);
   }
 }
 
@@ -132,7 +132,7 @@ class PushTest : public testing::Test {
     EXPECT_EQ(rig_.cluster().counts().version, version);
     EXPECT_FALSE(rig_.theta_is_initial());
   }
-  v1::Chunk chunk(int64_t offset, int64_t bytes) const {
+  Chunk chunk(int64_t offset, int64_t bytes) const {
     return PeerRig::chunk_of(delta_.encoded, offset, bytes);
   }
 
@@ -169,25 +169,22 @@ TEST_F(PushTest, RefusesAHeaderThatCannotBe) {
 }
 
 TEST_F(PushTest, RefusesAChunkThatCannotBe) {
-  using C = v1::Chunk;
+  using C = Chunk;
   const Wrong<C> wrongs[] = {
-      {"ahead", [](C& c) { c.set_offset(64); }, Code::kDataLoss, "want the next ones at 0 of 128"},
-      {"negative", [](C& c) { c.set_offset(kLeast); }, Code::kDataLoss, "[exchange]"},
-      {"another total", [](C& c) { c.set_total(kMost); }, Code::kDataLoss, "of 128"},
-      {"damaged", [](C& c) { (*c.mutable_data())[5] ^= 1; }, Code::kDataLoss, "wrong checksum"},
-      {"another checksum", [](C& c) { c.set_checksum(0); }, Code::kDataLoss, "wrong checksum"},
-      {"empty", [](C& c) { c.clear_data(); }, Code::kDataLoss, "got 0 bytes at 0"},
+      {"ahead", [](C& c) { c.offset = 64; }, Code::kDataLoss, "want the next ones at 0 of 128"},
+      {"negative", [](C& c) { c.offset = kLeast; }, Code::kDataLoss, "[exchange]"},
+      {"another total", [](C& c) { c.total = kMost; }, Code::kDataLoss, "of 128"},
+      {"damaged", [](C& c) { c.checksum ^= 1; }, Code::kDataLoss, "wrong checksum"},
+      {"another checksum", [](C& c) { c.checksum = 0; }, Code::kDataLoss, "wrong checksum"},
+      {"empty", [](C& c) { c = make_chunk(0, c.total, "", nullptr); }, Code::kDataLoss,
+       "got 0 bytes at 0"},
       {"oversized",
        [](C& c) {
-         c.set_data(std::string(1000, 'x'));
-         c.set_checksum(chunk_checksum(c.data()));
+         static const std::string data(1000, 'x');
+         c = make_chunk(0, c.total, data, nullptr);
        },
        Code::kDataLoss, "got 1000 bytes at 0 of 128"},
-      {"within a value",
-       [](C& c) {
-         c.mutable_data()->resize(30);
-         c.set_checksum(chunk_checksum(c.data()));
-       },
+      {"within a value", [](C& c) { c = make_chunk(0, c.total, c.data.substr(0, 30), nullptr); },
        Code::kInvalidArgument, "[push] a chunk: got 30 bytes at 0, want one of whole blocks"}};
   for (const auto& wrong : wrongs) {
     SCOPED_TRACE(wrong.name);
@@ -436,10 +433,10 @@ TEST_F(EarlyPushTest, TheSameBytesLeaveNobodyWaiting) {
     threads[static_cast<size_t>(i)].join();
     // Each got the verdict, or is told to ask again, or was taken over in mid-upload.
     applied += replies[i].ok();
-    if (!replies[i].ok())
-      EXPECT_TRUE(absl::IsUnavailable(replies[i].status()) ||
-                  absl::IsAborted(replies[i].status()) || absl::IsDataLoss(replies[i].status()))
-          << replies[i].status();
+    if (replies[i].ok()) continue;
+    EXPECT_TRUE(absl::IsUnavailable(replies[i].status()) || absl::IsAborted(replies[i].status()) ||
+                absl::IsDataLoss(replies[i].status()))
+        << replies[i].status();
   }
   EXPECT_GE(applied, 1);
   EXPECT_TRUE(rig_.stop().ok());

@@ -9,7 +9,6 @@
 #include "tests/rpc/refusals.h"
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
-#include <xxhash.h>
 
 namespace rubato {
 namespace {
@@ -271,33 +270,6 @@ TEST(Wire, TextsAreShortAndPrintable) {
                                   std::string(32, 'A'), std::string(32, 'g')})
     expect_refusal(check_digest("who", "what", text), Code::kInvalidArgument,
                    "want 32 hexadecimal digits");
-}
-
-TEST(Wire, TheChecksumIsTheProtocols) {
-  const std::string data = "rubato";
-  EXPECT_EQ(chunk_checksum(data), XXH3_64bits(data.data(), data.size()));
-}
-
-// Whatever bytes travel in whatever cuts, each chunk passes at its own place and nowhere else.
-TEST(Wire, AChunkPassesAtItsPlaceAlone) {
-  rc::check([](const std::string& bytes) {
-    const auto total = std::ssize(bytes);
-    for (int64_t offset = 0; offset < total;) {
-      const int64_t size = *rc::gen::inRange<int64_t>(1, total - offset + 1);
-      v1::Chunk chunk;
-      chunk.set_offset(offset);
-      chunk.set_total(total);
-      chunk.set_data(bytes.substr(static_cast<size_t>(offset), static_cast<size_t>(size)));
-      chunk.set_checksum(chunk_checksum(chunk.data()));
-      RC_ASSERT(check_chunk(chunk, offset, total).ok());
-      RC_ASSERT(absl::IsDataLoss(check_chunk(chunk, offset + 1, total + 1)));
-      RC_ASSERT(absl::IsDataLoss(check_chunk(chunk, offset, total + 1)));
-      const size_t at = *rc::gen::inRange<size_t>(0, chunk.data().size());
-      (*chunk.mutable_data())[at] ^= static_cast<char>(*rc::gen::inRange(1, 256));
-      RC_ASSERT(absl::IsDataLoss(check_chunk(chunk, offset, total)));
-      offset += size;
-    }
-  });
 }
 
 }  // namespace

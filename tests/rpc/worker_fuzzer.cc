@@ -35,20 +35,19 @@ class FuzzedLink final : public CoordinatorLink {
   StatusOr<std::unique_ptr<ControlStream>> attend(const v1::Hello&) override {
     return std::make_unique<Stream>(*this);
   }
-  Status fetch(const v1::FetchRequest&,
-               const std::function<Status(const v1::Chunk&)>& sink) override {
+  Status fetch(const v1::FetchRequest&, const std::function<Status(const Chunk&)>& sink) override {
     const auto chunk = take(chunks_);
     if (!chunk) return absl::NotFoundError("[fuzz] no more");
-    return sink(*chunk);
+    return sink(chunk_from(*chunk));
   }
   StatusOr<v1::PushOffsetReply> push_offset(const v1::PushOffsetRequest&) override {
     return take(offsets_).value_or(v1::PushOffsetReply());
   }
   StatusOr<v1::PushReply> push(const v1::DeltaHeader& header,
-                               const std::function<bool(v1::Chunk&)>& source) override {
-    v1::Chunk chunk;
+                               const std::function<bool(Chunk&)>& source) override {
+    Chunk chunk;
     while (source(chunk))
-      RUBATO_CHECK(check_chunk(chunk, chunk.offset(), header.bytes()).ok(), "a bad chunk");
+      RUBATO_CHECK(check_chunk(chunk, chunk.offset, header.bytes()).ok(), "a bad chunk");
     const auto reply = take(replies_);
     const std::lock_guard lock(mutex_);
     ++pushes_;
@@ -132,7 +131,7 @@ class FuzzedLink final : public CoordinatorLink {
     chunk.mutable_data()->resize(kParams * 4);
     chunk.set_offset(0);
     chunk.set_total(kParams * 4);
-    chunk.set_checksum(chunk_checksum(chunk.data()));
+    chunk.set_checksum(make_chunk(0, 0, chunk.data(), nullptr).checksum);
   }
   static void put_right(v1::Task& task) {
     task.set_kind(v1::Task::KIND_TRAIN);

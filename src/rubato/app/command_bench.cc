@@ -1,6 +1,7 @@
 // rubato bench [NAME..]: every figure beside the limit measured in the same run.
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <memory>
 #include <ostream>
 
@@ -10,6 +11,7 @@
 #include "rubato/app/command_support.h"
 #include "rubato/bench/codec_bench.h"
 #include "rubato/bench/engine_bench.h"
+#include "rubato/bench/exchange_bench.h"
 #include "rubato/bench/generation_bench.h"
 #include "rubato/bench/outer_bench.h"
 #include "rubato/bench/peers_bench.h"
@@ -32,6 +34,9 @@ struct BenchFlags {
   int threads = 0;
   double seconds = 3;
   std::string llm_c, python;
+  std::vector<int64_t> million_params = {34};
+  std::vector<int> workers = {1, 8};
+  std::string directory;  // "": the system's for temporary files
   bool json = false;
 };
 
@@ -204,6 +209,68 @@ StatusOr<BenchResult> codec(const BenchFlags&, int threads) {
   return result;
 }
 
+StatusOr<BenchResult> exchange(const BenchFlags& flags, int) {
+  ExchangeBenchOptions options;
+  options.params.clear();
+  for (const int64_t millions : flags.million_params)
+    options.params.push_back(millions * 1'000'000);
+  options.workers = flags.workers;
+  std::ranges::sort(options.workers);
+  options.seconds = flags.seconds;
+  options.directory =
+      flags.directory.empty() ? std::filesystem::temp_directory_path().string() : flags.directory;
+  options.now_unix_s = unix_now_s();
+  RUBATO_ASSIGN_OR_RETURN(const auto rows, bench_exchange(options));
+  BenchResult result;
+  Table table;
+  table.columns = {{"exchange", "", "over loopback, all workers at the same time"},
+                   {"codec", "", ""},
+                   {"TLS", "", ""},
+                   {"parameters", "1e6", ""},
+                   {"workers", "", ""},
+                   {"speed", "MB/s", "of encoded bytes, all workers together"},
+                   {"limit", "MB/s", "a bare gRPC stream of the same bytes, TLS likewise"},
+                   {"TCP", "MB/s", "the same bytes without TLS or frames"},
+                   {"share", "1", "speed / limit, median of rounds in turns"},
+                   {"least", "1", ""},
+                   {"most", "1", ""},
+                   {"CPU", "ms/MB", "that both ends compute"},
+                   {"its CPU", "ms/MB", "the same for the limit"},
+                   {"settling", "ms", "of a push: fsync, journal, outer update, publishing"},
+                   {"memory", "MB", "private to the server's process"},
+                   {"state", "MB", "of which theta and outer state"}};
+  for (const ExchangeRow& row : rows) {
+    table.rows.push_back({row.name, row.codec, row.tls ? "yes" : "no",
+                          fixed(static_cast<double>(row.num_params) * 1e-6, 0), cat(row.workers),
+                          fixed(row.mb_per_s, 0), fixed(row.limit_mb_per_s, 0),
+                          fixed(row.tcp_mb_per_s, 0), fixed(row.share_of_limit, 3),
+                          fixed(row.share_least, 3), fixed(row.share_most, 3),
+                          fixed(row.cpu_ms_per_mb, 2), fixed(row.limit_cpu_ms_per_mb, 2),
+                          row.name == "push" ? fixed(row.settle_ms, 0) : "-",
+                          fixed(static_cast<double>(row.server_memory_bytes) * 1e-6, 0),
+                          fixed(static_cast<double>(row.state_bytes) * 1e-6, 0)});
+    result.rows.push_back({{"bench", "exchange"},
+                           {"name", row.name},
+                           {"codec", row.codec},
+                           {"tls", row.tls},
+                           {"params", row.num_params},
+                           {"workers", row.workers},
+                           {"mb_per_s", row.mb_per_s},
+                           {"limit_mb_per_s", row.limit_mb_per_s},
+                           {"tcp_mb_per_s", row.tcp_mb_per_s},
+                           {"share_of_limit", row.share_of_limit},
+                           {"share_least", row.share_least},
+                           {"share_most", row.share_most},
+                           {"cpu_ms_per_mb", row.cpu_ms_per_mb},
+                           {"limit_cpu_ms_per_mb", row.limit_cpu_ms_per_mb},
+                           {"settle_ms", row.settle_ms},
+                           {"server_memory_bytes", row.server_memory_bytes},
+                           {"state_bytes", row.state_bytes}});
+  }
+  result.tables = {std::move(table)};
+  return result;
+}
+
 StatusOr<BenchResult> simulator(const BenchFlags& flags, int threads) {
   RUBATO_ASSIGN_OR_RETURN(const auto optimizer, adamw());
   BenchResult result;
@@ -287,10 +354,11 @@ struct Bench {
   std::string name;
   StatusOr<BenchResult> (*run)(const BenchFlags&, int threads);
 };
-const std::array<Bench, 6> kBenches = {{{"engine", engine},
+const std::array<Bench, 7> kBenches = {{{"engine", engine},
                                         {"generation", generation},
                                         {"outer", outer},
                                         {"codec", codec},
+                                        {"exchange", exchange},
                                         {"simulator", simulator},
                                         {"peers", peers}}};
 
@@ -338,6 +406,14 @@ void add_bench(CLI::App& app, CommandBody& chosen) {
       ->check(CLI::ExistingDirectory);
   command->add_option("--python", flags->python, "peers: a Python that has PyTorch")
       ->check(CLI::ExistingFile);
+  command->add_option("--params", flags->million_params, "exchange: millions of parameters, 34,124")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 10'000));
+  command->add_option("--workers", flags->workers, "exchange: at the same time, 1,2,4,8")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 64));
+  command->add_option("--dir", flags->directory, "exchange: where its runs are made and removed")
+      ->check(CLI::ExistingDirectory);
   command->add_flag("--json", flags->json, "one JSON object as the last line");
   command->footer("Example:\n  rubato bench engine --seconds 10 --json");
   command->callback([flags, &chosen] {

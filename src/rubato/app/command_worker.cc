@@ -42,6 +42,7 @@ class WorkerProcess {
     environment_.clock = monotonic_now;
     environment_.note = [this](const Notice& notice) { log_.write(notice); };
     environment_.patience = from_seconds(flags_.patience_s);
+    environment_.pacer = std::make_shared<LinkPacer>(monotonic_now);
     if (terminal_.watch_interrupts) environment_.stop = terminal_.watch_interrupts();
     RUBATO_RETURN_IF_ERROR(read_join());
     RUBATO_RETURN_IF_ERROR(files_.make_directories(directory_));

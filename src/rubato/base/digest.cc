@@ -3,6 +3,9 @@
 #include <cstdio>
 
 #include <xxhash.h>
+#if defined(__x86_64__)
+#include <xxh_x86dispatch.h>  // the same sums by the widest vectors that the processor has
+#endif
 
 namespace rubato {
 namespace {

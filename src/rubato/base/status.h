@@ -31,13 +31,18 @@ Status annotate(const Status& status, std::string_view context);
       ::rubato::check_failed(__FILE__, __LINE__, #condition, ::rubato::cat(__VA_ARGS__)); \
   } while (false)
 
-#define RUBATO_RETURN_IF_ERROR(expression)                                                      \
-  do {                                                                                          \
-    if (::absl::Status rubato_status = (expression); !rubato_status.ok()) return rubato_status; \
-  } while (false)
-
 #define RUBATO_CONCAT_INNER(a, b) a##b
 #define RUBATO_CONCAT(a, b) RUBATO_CONCAT_INNER(a, b)
+
+#define RUBATO_RETURN_IF_ERROR_IMPL(status, expression)                    \
+  do {                                                                     \
+    if (::absl::Status status = (expression); !status.ok()) return status; \
+  } while (false)
+
+/// Within another one of these, too: each has a name of its own.
+#define RUBATO_RETURN_IF_ERROR(expression) \
+  RUBATO_RETURN_IF_ERROR_IMPL(RUBATO_CONCAT(rubato_status_, __COUNTER__), expression)
+
 #define RUBATO_ASSIGN_OR_RETURN_IMPL(result, target, expression) \
   auto result = (expression);                                    \
   if (!result.ok()) return std::move(result).status();           \

@@ -35,6 +35,8 @@ class Codec {
   int64_t encoded_bytes(int64_t count) const;
   /// Decodes to the bits that were encoded.
   virtual bool lossless() const { return false; }
+  /// The encoding is the floats' bytes as they lie in memory.
+  virtual bool is_verbatim() const { return false; }
 
   /// Writes the encoding of `values`; `encoded` has encoded_bytes(values.size()). Allocates
   /// nothing. A block that holds a value that is not finite decodes to at least one such value.

@@ -12,6 +12,7 @@ class Fp32 final : public Codec {
  public:
   Fp32() : Codec("fp32", 1, sizeof(float)) {}
   bool lossless() const override { return true; }
+  bool is_verbatim() const override { return true; }
 
  private:
   int64_t bytes_of_block(int64_t) const override { return block_bytes(); }

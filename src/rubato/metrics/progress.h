@@ -23,10 +23,10 @@ struct ProgressSnapshot {
   double loss_nats = 0;      // training loss
   double bits_per_byte = 0;  // shown as bpb; 0 where the data has no bytes
   double lr = 0;
-  double tokens_per_s = 0;              // by the real clock
-  std::optional<double> share_of_peak;  // of the processor's multiply-add limit, in [0, 1]
-  double staleness = 0;                 // [versions] mean so far; not shown while pretraining
-  double eta_s = 0;                     // NaN while nobody knows
+  double tokens_per_s = 0;                   // by the real clock
+  std::optional<double> share_of_peak = {};  // of the processor's multiply-add limit, in [0, 1]
+  double staleness = 0;                      // [versions] mean so far; not shown while pretraining
+  double eta_s = 0;                          // NaN while nobody knows
 };
 
 inline constexpr size_t kProgressColumns = 100;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "rubato/base/one_line.h"
 
@@ -10,6 +11,7 @@ namespace {
 
 // How often a wait looks at the flags of others.
 constexpr auto kGlance = std::chrono::milliseconds(50);
+constexpr Nanos kBulkGlance = kNanosPerSecond / 50;
 
 bool stop_asked(const WorkerEnvironment& environment) {
   return environment.stop != nullptr && environment.stop->load();
@@ -102,6 +104,7 @@ void Attendance::attend_until_ended() {
 StatusOr<std::shared_ptr<ControlStream>> Attendance::open_stream() {
   v1::Hello hello = hello_;
   hello.set_has_state(has_state_);
+  hello.set_tells_round_trip(environment_.pacer != nullptr);
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [task, hold] : held_) hello.add_held_tasks(task);
@@ -122,16 +125,22 @@ void Attendance::take(const v1::ToWorker& message) {
       return enqueue(message.dispatch().task());
     }
     case v1::ToWorker::kHeartbeatAck:
-      // Our own clock comes back; anything else is not from us.
-      if (const Nanos sent = message.heartbeat_ack().sent_ns(), now = environment_.clock();
-          sent >= 0 && sent <= now)
-        round_trip_ = now - sent;
-      return;
+      return answered(message.heartbeat_ack());
     case v1::ToWorker::kRelease:
       return release(message.release());
     case v1::ToWorker::MESSAGE_NOT_SET:
       return;  // of a newer protocol: nothing this build could miss
   }
+}
+
+void Attendance::answered(const v1::HeartbeatAck& message) {
+  const Nanos now = environment_.clock(), sent = message.sent_ns();
+  if (sent < 0 || sent > now) return;  // our own clock comes back; anything else is not from us
+  round_trip_ = now - sent;
+  if (environment_.pacer) environment_.pacer->measured(round_trip_);
+  const std::lock_guard lock(mutex_);
+  untold_round_trip_ = round_trip_;
+  round_trip_ended_ = now;
 }
 
 void Attendance::welcome(const v1::Welcome& message) {
@@ -188,8 +197,12 @@ void Attendance::finish_with(Status status) {
 void Attendance::beat() {
   std::unique_lock lock(mutex_);
   while (!stopping_ && !ended_) {
-    changed_.wait_for(lock, std::chrono::nanoseconds(heartbeat_interval_),
-                      [&] { return stopping_ || ended_; });
+    // Bulk may begin to travel at any time.
+    for (Nanos waited = 0, step = 0; waited < beat_interval() && !stopping_ && !ended_;
+         waited += step) {
+      step = std::min(beat_interval() - waited, kBulkGlance);
+      changed_.wait_for(lock, std::chrono::nanoseconds(step), [&] { return stopping_ || ended_; });
+    }
     const std::shared_ptr<ControlStream> stream = stream_;
     if (!stream || stopping_ || ended_) continue;
     v1::FromWorker message;
@@ -197,10 +210,18 @@ void Attendance::beat() {
     heartbeat.set_sent_ns(environment_.clock());
     heartbeat.set_task(task_);
     heartbeat.set_steps_done(steps_done_);
+    heartbeat.set_round_trip_ns(std::exchange(untold_round_trip_, 0));
+    heartbeat.set_round_trip_age_ns(environment_.clock() - round_trip_ended_);
     lock.unlock();
     stream->send(message);  // a broken stream is the reader's business
     lock.lock();
   }
+}
+
+Nanos Attendance::beat_interval() const {
+  if (!environment_.pacer) return heartbeat_interval_;
+  return std::min(environment_.pacer->interval().value_or(heartbeat_interval_),
+                  heartbeat_interval_);
 }
 
 // ---- the worker's questions

@@ -16,6 +16,7 @@
 
 #include "rubato/base/ids.h"
 #include "rubato/rpc/coordinator_link.h"
+#include "rubato/rpc/link_pacer.h"
 #include "rubato/rpc/notice.h"
 
 namespace rubato {
@@ -24,8 +25,9 @@ namespace rubato {
 struct WorkerEnvironment {
   std::function<Nanos()> clock;  // monotonic
   NoticeSink note;
-  const std::atomic<bool>* stop = nullptr;  // a graceful end is asked for; may be null
-  Nanos patience = 3600 * kNanosPerSecond;  // without the coordinator, before it gives up
+  const std::atomic<bool>* stop = nullptr;     // a graceful end is asked for; may be null
+  Nanos patience = 3600 * kNanosPerSecond;     // without the coordinator, before it gives up
+  std::shared_ptr<LinkPacer> pacer = nullptr;  // of bulk; null: it goes as fast as it can
 };
 
 /// Whether the same call may succeed later.
@@ -83,7 +85,9 @@ class Attendance {
   void take(const v1::ToWorker& message);
   void welcome(const v1::Welcome& message);
   void release(const v1::Release& message);
+  void answered(const v1::HeartbeatAck& message);
   void beat();
+  Nanos beat_interval() const;
   void enqueue(const v1::Task& task);
   std::optional<v1::Task> take_first();
   void send(const v1::FromWorker& message);
@@ -105,6 +109,7 @@ class Attendance {
   std::atomic<bool> has_state_{false};
   std::atomic<int64_t> task_{-1}, steps_done_{0};
   std::atomic<Nanos> round_trip_{0};
+  Nanos untold_round_trip_ = 0, round_trip_ended_ = 0;  // under the mutex; 0: none that is new
   std::thread reader_, heart_;
 };
 

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "rubato/base/status.h"
+#include "rubato/rpc/chunk.h"
 #include "rubato/v1/control.pb.h"
 #include "rubato/v1/exchange.pb.h"
 
@@ -36,11 +37,11 @@ class CoordinatorLink {
   virtual StatusOr<std::unique_ptr<ControlStream>> attend(const v1::Hello& hello) = 0;
   /// Hands chunks to `sink` in order until it fails or all have come.
   virtual Status fetch(const v1::FetchRequest& request,
-                       const std::function<Status(const v1::Chunk&)>& sink) = 0;
+                       const std::function<Status(const Chunk&)>& sink) = 0;
   virtual StatusOr<v1::PushOffsetReply> push_offset(const v1::PushOffsetRequest& request) = 0;
-  /// `source` fills the next chunk, or returns false when there is none.
+  /// `source` gives the next chunk, or returns false when there is none.
   virtual StatusOr<v1::PushReply> push(const v1::DeltaHeader& header,
-                                       const std::function<bool(v1::Chunk&)>& source) = 0;
+                                       const std::function<bool(Chunk&)>& source) = 0;
 };
 
 }  // namespace rubato

@@ -23,7 +23,7 @@ Status Courier::persist(const std::function<Status()>& attempt,
   const Nanos began = environment_.clock();
   Nanos stopped_at = -1;
   for (;;) {
-    const Status status = attempt();
+    const Status status = travel(attempt);
     if (status.ok() || !is_worth_another_try(status)) return status;
     Nanos now = environment_.clock();
     if (now - began > environment_.patience) return status;
@@ -37,32 +37,36 @@ Status Courier::persist(const std::function<Status()>& attempt,
   }
 }
 
-StatusOr<std::vector<float>> Courier::fetch_parameters(int64_t version, int64_t num_params,
-                                                       const Codec& codec, const v1::Codec& name,
-                                                       const std::function<bool()>& is_wanted) {
-  std::vector<float> values(static_cast<size_t>(num_params));
+Status Courier::travel(const std::function<Status()>& attempt) {
+  const auto travelling =
+      environment_.pacer ? environment_.pacer->travelling() : LinkPacer::Travelling();
+  return attempt();
+}
+
+Status Courier::fetch_parameters(int64_t version, const Codec& codec, const v1::Codec& name,
+                                 std::span<float> values, const std::function<bool()>& is_wanted) {
+  const int64_t num_params = std::ssize(values);
   const int64_t total = codec.encoded_bytes(num_params);
   int64_t offset = 0;  // [bytes] decoded so far
   v1::FetchRequest request;
   request.set_version(version);
   *request.mutable_codec() = name;
-  const Status status = persist(
+  return persist(
       [&]() -> Status {
         request.set_offset(offset);
-        RUBATO_RETURN_IF_ERROR(link_.fetch(request, [&](const v1::Chunk& chunk) -> Status {
+        RUBATO_RETURN_IF_ERROR(link_.fetch(request, [&](const Chunk& chunk) -> Status {
           RUBATO_RETURN_IF_ERROR(check_chunk(chunk, offset, total));
-          const auto bytes = static_cast<int64_t>(chunk.data().size());
+          const int64_t bytes = chunk.bytes();
           if (offset % codec.block_bytes() != 0)
             return absl::DataLossError("[exchange] got a chunk that cuts a block");
           const int64_t first = offset / codec.block_bytes() * codec.block_values();
           const int64_t count = std::min(
               (bytes + codec.block_bytes() - 1) / codec.block_bytes() * codec.block_values(),
               num_params - first);
-          const auto encoded = std::as_bytes(std::span(chunk.data()));
+          const auto encoded = std::as_bytes(std::span(chunk.data));
           RUBATO_RETURN_IF_ERROR(codec.check(encoded, count));
-          codec.decode(
-              encoded, 0,
-              std::span(values).subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
+          codec.decode(encoded, 0,
+                       values.subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
           offset += bytes;
           return absl::OkStatus();
         }));
@@ -70,8 +74,6 @@ StatusOr<std::vector<float>> Courier::fetch_parameters(int64_t version, int64_t 
         return absl::DataLossError(cat("[exchange] got ", offset, " of ", total, " bytes"));
       },
       is_wanted);
-  RUBATO_RETURN_IF_ERROR(status);
-  return values;
 }
 
 Status Courier::fetch_file(const v1::RunFile& file, FileSystem& files, const std::string& path) {
@@ -90,12 +92,12 @@ Status Courier::fetch_file(const v1::RunFile& file, FileSystem& files, const std
   const Status status = persist(
       [&]() -> Status {
         request.set_offset(offset);
-        RUBATO_RETURN_IF_ERROR(link_.fetch(request, [&](const v1::Chunk& chunk) -> Status {
+        RUBATO_RETURN_IF_ERROR(link_.fetch(request, [&](const Chunk& chunk) -> Status {
           RUBATO_RETURN_IF_ERROR(check_chunk(chunk, offset, file.bytes()));
-          local = out->append(chunk.data());
+          local = out->append(chunk.data);
           if (!local.ok()) return absl::FailedPreconditionError("[exchange] not written");
-          digester.update(chunk.data());
-          offset += static_cast<int64_t>(chunk.data().size());
+          digester.update(chunk.data);
+          offset += chunk.bytes();
           return absl::OkStatus();
         }));
         if (offset == file.bytes()) return absl::OkStatus();
@@ -115,36 +117,36 @@ Status Courier::fetch_file(const v1::RunFile& file, FileSystem& files, const std
   return files.sync_directory(parent_path(path));
 }
 
-Status Courier::push_once(const v1::DeltaHeader& header, std::span<const std::byte> encoded,
+Status Courier::push_once(const v1::DeltaHeader& header, const Encoding& encoded,
                           const Codec& codec, UpdateVerdict& verdict) {
   v1::PushOffsetRequest request;
   request.set_task(header.task());
   request.set_incarnation(header.incarnation());
   RUBATO_ASSIGN_OR_RETURN(const v1::PushOffsetReply reply, link_.push_offset(request));
-  const auto total = static_cast<int64_t>(encoded.size());
+  std::string_view bytes;
+  if (encoded) bytes = {reinterpret_cast<const char*>(encoded->data()), encoded->size()};
+  const int64_t total = std::ssize(bytes);
   // An offset that nobody could have is no reason to read elsewhere.
   int64_t offset = std::clamp<int64_t>(reply.offset(), 0, total);
-  const int64_t step =
-      std::max<int64_t>(kChunkBytes / codec.block_bytes(), 1) * codec.block_bytes();
-  RUBATO_ASSIGN_OR_RETURN(const v1::PushReply answer, link_.push(header, [&](v1::Chunk& chunk) {
+  LinkPacer* const pacer = environment_.pacer.get();
+  RUBATO_ASSIGN_OR_RETURN(const v1::PushReply answer, link_.push(header, [&](Chunk& chunk) {
     if (offset == total) return false;
     // After a cut the first chunk ends where a block does.
-    const int64_t bytes = std::min(step - offset % codec.block_bytes(), total - offset);
-    chunk.set_offset(offset);
-    chunk.set_total(total);
-    chunk.set_data(reinterpret_cast<const char*>(encoded.data()) + offset,
-                   static_cast<size_t>(bytes));
-    chunk.set_checksum(chunk_checksum(chunk.data()));
-    offset += bytes;
+    const int64_t step = piece_bytes(pacer, codec.block_bytes(), kChunkBytes);
+    const int64_t size = std::min(step - offset % codec.block_bytes(), total - offset);
+    chunk =
+        make_chunk(offset, total,
+                   bytes.substr(static_cast<size_t>(offset), static_cast<size_t>(size)), encoded);
+    offset += size;
+    if (pacer != nullptr) pacer->wait_for_turn(size);
     return true;
   }));
   RUBATO_ASSIGN_OR_RETURN(verdict, verdict_from_proto(answer));
   return absl::OkStatus();
 }
 
-StatusOr<UpdateVerdict> Courier::push(const v1::DeltaHeader& header,
-                                      std::span<const std::byte> encoded, const Codec& codec,
-                                      const std::function<bool()>& is_wanted) {
+StatusOr<UpdateVerdict> Courier::push(const v1::DeltaHeader& header, const Encoding& encoded,
+                                      const Codec& codec, const std::function<bool()>& is_wanted) {
   UpdateVerdict verdict;
   RUBATO_RETURN_IF_ERROR(
       persist([&] { return push_once(header, encoded, codec, verdict); }, is_wanted));

@@ -12,9 +12,9 @@ namespace rubato {
 
 /// Who may be calling, as the transport sees it: a certificate, or a token.
 struct Caller {
-  std::string certificate_pem;  // of the peer, verified by TLS; "" without TLS
-  int64_t worker = -1;          // with `token`, without TLS
-  std::string token;            // serial of the worker's certificate
+  std::string certificate_pem = {};  // of the peer, verified by TLS; "" without TLS
+  int64_t worker = -1;               // with `token`, without TLS
+  std::string token = {};            // serial of the worker's certificate
 };
 
 /// Thread-safe. Tokens open the door only where the coordinator was told to speak plain text.

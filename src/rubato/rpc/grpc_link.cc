@@ -5,7 +5,9 @@
 #include <grpc/support/time.h>
 #include <grpcpp/grpcpp.h>
 
+#include "rubato/rpc/chunk_wire.h"
 #include "rubato/rpc/grpc_status.h"
+#include "rubato/rpc/transport.h"
 #include "rubato/v1/control.grpc.pb.h"
 #include "rubato/v1/enrolment.grpc.pb.h"
 #include "rubato/v1/exchange.grpc.pb.h"
@@ -16,29 +18,9 @@ namespace {
 // An answer that needs no work comes within this; bulk has no limit but its own progress.
 constexpr int64_t kAnswerSeconds = 30;
 constexpr int64_t kConnectSeconds = 10;
-constexpr int kKeepaliveMs = 20'000;
 
 gpr_timespec answer_deadline(int64_t seconds = kAnswerSeconds) {
   return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_seconds(seconds, GPR_TIMESPAN));
-}
-
-std::shared_ptr<grpc::Channel> make_channel(const LinkConfig& config) {
-  grpc::ChannelArguments arguments;
-  // Channels of equal arguments would share a connection otherwise.
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  if (config.ca_pem.empty()) {
-    return grpc::CreateCustomChannel(config.address, grpc::InsecureChannelCredentials(), arguments);
-  }
-  arguments.SetSslTargetNameOverride("rubato-coordinator");
-  grpc::SslCredentialsOptions options;
-  options.pem_root_certs = config.ca_pem;
-  options.pem_cert_chain = config.certificate_pem;
-  options.pem_private_key = config.key_pem;
-  return grpc::CreateCustomChannel(config.address, grpc::SslCredentials(options), arguments);
 }
 
 void identify(const LinkConfig& config, grpc::ClientContext& context) {
@@ -53,6 +35,14 @@ Status wait_until_connected(grpc::Channel& channel, const LinkConfig& config) {
   if (channel.WaitForConnected(answer_deadline(kConnectSeconds))) return absl::OkStatus();
   return absl::UnavailableError(cat("[link] ", config.address, ": got no connection within ",
                                     kConnectSeconds, " s, want the coordinator there"));
+}
+
+grpc::ByteBuffer header_message(const v1::DeltaHeader& header) {
+  v1::PushPart part;
+  *part.mutable_header() = header;
+  const std::string bytes = part.SerializeAsString();
+  const grpc::Slice slice(bytes);
+  return {&slice, 1};
 }
 
 class GrpcControlStream final : public ControlStream {
@@ -100,7 +90,9 @@ class GrpcLink final : public CoordinatorLink {
         control_channel_(make_channel(config)),
         exchange_channel_(make_channel(config)),
         control_(v1::Control::NewStub(control_channel_)),
-        exchange_(v1::Exchange::NewStub(exchange_channel_)) {}
+        exchange_(v1::Exchange::NewStub(exchange_channel_)),
+        fetch_method_(kFetchMethod, grpc::internal::RpcMethod::SERVER_STREAMING, exchange_channel_),
+        push_method_(kPushMethod, grpc::internal::RpcMethod::CLIENT_STREAMING, exchange_channel_) {}
 
   StatusOr<v1::RunDescription> describe(const v1::DescribeRequest& request) override {
     RUBATO_RETURN_IF_ERROR(wait_until_connected(*control_channel_, config_));
@@ -124,14 +116,21 @@ class GrpcLink final : public CoordinatorLink {
   }
 
   Status fetch(const v1::FetchRequest& request,
-               const std::function<Status(const v1::Chunk&)>& sink) override {
+               const std::function<Status(const Chunk&)>& sink) override {
     RUBATO_RETURN_IF_ERROR(wait_until_connected(*exchange_channel_, config_));
     grpc::ClientContext context;
     identify(config_, context);
-    const auto reader = exchange_->Fetch(&context, request);
-    v1::Chunk chunk;
+    const std::unique_ptr<grpc::ClientReader<grpc::ByteBuffer>> reader(
+        grpc::internal::ClientReaderFactory<grpc::ByteBuffer>::Create(
+            exchange_channel_.get(), fetch_method_, &context, request));
+    ChunkReader parser(ChunkForm::kChunk);
+    grpc::ByteBuffer message;
+    Chunk chunk;
     Status status;
-    while (status.ok() && reader->Read(&chunk)) status = sink(chunk);
+    while (status.ok() && reader->Read(&message)) {
+      status = parser.read(message, chunk);
+      if (status.ok()) status = sink(chunk);
+    }
     if (!status.ok()) {
       context.TryCancel();
       reader->Finish().ok();
@@ -150,16 +149,17 @@ class GrpcLink final : public CoordinatorLink {
   }
 
   StatusOr<v1::PushReply> push(const v1::DeltaHeader& header,
-                               const std::function<bool(v1::Chunk&)>& source) override {
+                               const std::function<bool(Chunk&)>& source) override {
     RUBATO_RETURN_IF_ERROR(wait_until_connected(*exchange_channel_, config_));
     grpc::ClientContext context;
     identify(config_, context);
     v1::PushReply reply;
-    const auto writer = exchange_->Push(&context, &reply);
-    v1::PushPart part;
-    *part.mutable_header() = header;
-    bool open = writer->Write(part);
-    while (open && source(*part.mutable_chunk())) open = writer->Write(part);
+    const std::unique_ptr<grpc::ClientWriter<grpc::ByteBuffer>> writer(
+        grpc::internal::ClientWriterFactory<grpc::ByteBuffer>::Create(
+            exchange_channel_.get(), push_method_, &context, &reply));
+    bool open = writer->Write(header_message(header));
+    for (Chunk chunk; open && source(chunk);)
+      open = writer->Write(to_message(chunk, ChunkForm::kPushPart));
     writer->WritesDone();
     RUBATO_RETURN_IF_ERROR(from_grpc(writer->Finish()));
     return reply;
@@ -175,6 +175,7 @@ class GrpcLink final : public CoordinatorLink {
   std::shared_ptr<grpc::Channel> control_channel_, exchange_channel_;
   std::unique_ptr<v1::Control::Stub> control_;
   std::unique_ptr<v1::Exchange::Stub> exchange_;
+  grpc::internal::RpcMethod fetch_method_, push_method_;  // whose chunks are not copied
 };
 
 }  // namespace

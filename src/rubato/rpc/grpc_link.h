@@ -3,22 +3,12 @@
 #pragma once
 
 #include <memory>
-#include <string>
 
 #include "rubato/rpc/coordinator_link.h"
+#include "rubato/rpc/endpoints.h"
 #include "rubato/v1/enrolment.pb.h"
 
 namespace rubato {
-
-/// Where the coordinator is and how a worker proves who it is.
-struct LinkConfig {
-  std::string address;          // HOST:PORT
-  std::string ca_pem;           // "": plain text, with `token`
-  std::string certificate_pem;  // of the worker; "" before it is enrolled
-  std::string key_pem;
-  int64_t worker = -1;  // with `token`, without TLS
-  std::string token;
-};
 
 std::unique_ptr<CoordinatorLink> make_grpc_link(const LinkConfig& config);
 

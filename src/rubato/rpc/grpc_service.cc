@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <thread>
 
 #include <google/protobuf/stubs/logging.h>
@@ -12,7 +13,9 @@
 #include <grpcpp/resource_quota.h>
 
 #include "rubato/rpc/call_limits.h"
+#include "rubato/rpc/chunk_wire.h"
 #include "rubato/rpc/grpc_status.h"
+#include "rubato/rpc/transport.h"
 #include "rubato/v1/control.grpc.pb.h"
 #include "rubato/v1/enrolment.grpc.pb.h"
 #include "rubato/v1/exchange.grpc.pb.h"
@@ -149,27 +152,45 @@ class ControlService final : public v1::Control::Service {
   Door& door_;
 };
 
-class ExchangeService final : public v1::Exchange::Service {
+// v1.Exchange, registered as the generated service would be, but with chunks as they come.
+class ExchangeService final : public grpc::Service {
  public:
-  ExchangeService(Reception& reception, Door& door) : reception_(reception), door_(door) {}
+  ExchangeService(Reception& reception, Door& door) : reception_(reception), door_(door) {
+    using grpc::internal::RpcMethod, grpc::internal::RpcServiceMethod;
+    AddMethod(new RpcServiceMethod(
+        kFetchMethod, RpcMethod::SERVER_STREAMING,
+        new grpc::internal::ServerStreamingHandler<ExchangeService, v1::FetchRequest, Bytes>(
+            std::mem_fn(&ExchangeService::fetch), this)));
+    AddMethod(new RpcServiceMethod(
+        kPushOffsetMethod, RpcMethod::NORMAL_RPC,
+        new grpc::internal::RpcMethodHandler<ExchangeService, v1::PushOffsetRequest,
+                                             v1::PushOffsetReply>(
+            std::mem_fn(&ExchangeService::push_offset), this)));
+    AddMethod(new RpcServiceMethod(
+        kPushMethod, RpcMethod::CLIENT_STREAMING,
+        new grpc::internal::ClientStreamingHandler<ExchangeService, Bytes, v1::PushReply>(
+            std::mem_fn(&ExchangeService::push), this)));
+  }
 
-  grpc::Status Fetch(grpc::ServerContext* context, const v1::FetchRequest* request,
-                     grpc::ServerWriter<v1::Chunk>* writer) override {
+ private:
+  using Bytes = grpc::ByteBuffer;
+
+  grpc::Status fetch(grpc::ServerContext* context, const v1::FetchRequest* request,
+                     grpc::ServerWriter<Bytes>* writer) {
     const StatusOr<Door::Entry> entry = door_.enter(*context);
     if (!entry.ok()) return to_grpc(entry.status());
-    StatusOr<rubato::Fetch> fetch = reception_.fetch(*request);
+    StatusOr<rubato::Fetch> fetch = reception_.fetch(entry->worker, *request);
     if (!fetch.ok()) return to_grpc(fetch.status());
     StallWatch::Guard guard = door_.await_chunks(*context);
-    v1::Chunk chunk;
-    while (fetch->next(chunk)) {
-      if (!writer->Write(chunk)) return grpc::Status::CANCELLED;
+    for (Chunk chunk; fetch->next(chunk);) {
+      if (!writer->Write(to_message(chunk, ChunkForm::kChunk))) return grpc::Status::CANCELLED;
       guard.progress();
     }
     return grpc::Status::OK;
   }
 
-  grpc::Status PushOffset(grpc::ServerContext* context, const v1::PushOffsetRequest* request,
-                          v1::PushOffsetReply* reply) override {
+  grpc::Status push_offset(grpc::ServerContext* context, const v1::PushOffsetRequest* request,
+                           v1::PushOffsetReply* reply) {
     const StatusOr<Door::Entry> entry = door_.enter(*context);
     if (!entry.ok()) return to_grpc(entry.status());
     StatusOr<v1::PushOffsetReply> offset = reception_.push_offset(entry->worker, *request);
@@ -177,15 +198,19 @@ class ExchangeService final : public v1::Exchange::Service {
     return to_grpc(offset.status());
   }
 
-  grpc::Status Push(grpc::ServerContext* context, grpc::ServerReader<v1::PushPart>* reader,
-                    v1::PushReply* reply) override {
+  grpc::Status push(grpc::ServerContext* context, grpc::ServerReader<Bytes>* reader,
+                    v1::PushReply* reply) {
     const StatusOr<Door::Entry> entry = door_.enter(*context);
     if (!entry.ok()) return to_grpc(entry.status());
     v1::PushPart part;
     {
       const StallWatch::Guard guard = door_.await_answer(*context);
-      if (!reader->Read(&part) || !part.has_header())
+      Bytes message;
+      if (!reader->Read(&message) ||
+          !grpc::SerializationTraits<v1::PushPart>::Deserialize(&message, &part).ok() ||
+          !part.has_header()) {
         return to_grpc(absl::InvalidArgumentError("[push] got no header, want it first"));
+      }
     }
     StatusOr<std::unique_ptr<rubato::Push>> push = reception_.push(entry->worker, part.header());
     if (!push.ok()) return to_grpc(push.status());
@@ -198,16 +223,16 @@ class ExchangeService final : public v1::Exchange::Service {
     return to_grpc(answer.status());
   }
 
- private:
-  Status receive(grpc::ServerContext& context, grpc::ServerReader<v1::PushPart>& reader,
+  Status receive(grpc::ServerContext& context, grpc::ServerReader<Bytes>& reader,
                  rubato::Push& push) {
     StallWatch::Guard guard = door_.await_chunks(context);
-    v1::PushPart part;
-    while (!push.answer() && reader.Read(&part)) {
+    ChunkReader parser(ChunkForm::kPushPart);
+    Bytes message;
+    Chunk chunk;
+    while (!push.answer() && reader.Read(&message)) {
       guard.progress();
-      if (!part.has_chunk())
-        return absl::InvalidArgumentError("[push] got a second header, want chunks");
-      RUBATO_RETURN_IF_ERROR(push.add(part.chunk()));
+      RUBATO_RETURN_IF_ERROR(parser.read(message, chunk));
+      RUBATO_RETURN_IF_ERROR(push.add(chunk));
     }
     return absl::OkStatus();
   }
@@ -261,7 +286,7 @@ class Server final : public GrpcServer {
     gpr_set_log_function([](gpr_log_func_args*) {});
     google::protobuf::SetLogHandler(nullptr);
     grpc::ServerBuilder builder;
-    builder.AddListeningPort(config.listen, credentials(config), &port_);
+    builder.AddListeningPort(config.listen, server_credentials(config), &port_);
     builder.RegisterService(&control_);
     builder.RegisterService(&exchange_);
     builder.RegisterService(&enrolment_);
@@ -284,15 +309,6 @@ class Server final : public GrpcServer {
   int port() const override { return port_; }
 
  private:
-  static std::shared_ptr<grpc::ServerCredentials> credentials(const ServerConfig& config) {
-    if (config.certificate_pem.empty()) return grpc::InsecureServerCredentials();
-    // Whoever shows a certificate must have one of ours; who has none can only enrol.
-    grpc::SslServerCredentialsOptions options(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
-    options.pem_root_certs = config.ca_pem;
-    options.pem_key_cert_pairs.push_back({config.key_pem, config.certificate_pem});
-    return grpc::SslServerCredentials(options);
-  }
-
   Door door_;
   ControlService control_;
   ExchangeService exchange_;

@@ -2,23 +2,12 @@
 #pragma once
 
 #include <memory>
-#include <string>
 
+#include "rubato/rpc/endpoints.h"
 #include "rubato/rpc/gatekeeper.h"
 #include "rubato/rpc/reception.h"
 
 namespace rubato {
-
-struct ServerConfig {
-  std::string listen;           // HOST:PORT; port 0: any
-  std::string certificate_pem;  // "": plain text
-  std::string key_pem;
-  std::string ca_pem;                        // that signed the workers' certificates
-  int most_calls = 512;                      // [threads] that calls may occupy at a time
-  int most_calls_per_worker = 8;             // of them; an honest worker has up to 6
-  Nanos answer_time = 20 * kNanosPerSecond;  // for a stream's first message, and to take its last
-  Nanos stall_time = 300 * kNanosPerSecond;  // for one chunk, 3.5 kB/s
-};
 
 /// A listening server; destroyed, it ends all calls within a second.
 class GrpcServer {

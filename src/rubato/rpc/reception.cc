@@ -6,6 +6,8 @@
 namespace rubato {
 namespace {
 
+constexpr Nanos kLongestRoundTrip = 3600 * kNanosPerSecond;
+
 Status wrong(std::string_view who, std::string_view what, std::string_view got,
              std::string_view want) {
   return absl::InvalidArgumentError(cat("[", who, "] ", what, ": got ", got, ", want ", want));
@@ -26,6 +28,10 @@ v1::Codec to_proto(const Choice& choice) {
       (*message.mutable_options())[name] = static_cast<double>(*integer);
   }
   return message;
+}
+
+std::string_view text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 bool is_listed(const std::string& name, const auto& names) {
@@ -125,13 +131,29 @@ StatusOr<std::unique_ptr<Session>> Reception::attend(WorkerId worker, const v1::
   *welcome.mutable_up_codec() = to_proto(cluster_.config().machine.up_codec);
   *welcome.mutable_down_codec() = to_proto(cluster_.config().machine.down_codec);
   for (const Task& task : seat.tasks) *welcome.add_tasks() = to_proto(task, cluster_.num_params());
-  return std::make_unique<Session>(cluster_, worker, std::move(message), seat.box);
+  std::shared_ptr<LinkPacer> pacer;
+  if (hello.tells_round_trip()) {
+    pacer = std::make_shared<LinkPacer>([this] { return cluster_.clock(); });
+    const std::lock_guard lock(pacers_mutex_);
+    std::erase_if(pacers_, [](const auto& entry) { return entry.second.expired(); });
+    pacers_[worker] = pacer;
+  }
+  return std::make_unique<Session>(cluster_, worker, std::move(message), seat.box,
+                                   std::move(pacer));
 }
 
 Status Session::receive(const v1::FromWorker& message) {
   cluster_.heard_from(worker_);
   switch (message.message_case()) {
     case v1::FromWorker::kHeartbeat: {
+      const Nanos round_trip = message.heartbeat().round_trip_ns();
+      const Nanos age = message.heartbeat().round_trip_age_ns();
+      if (pacer_ && round_trip > 0) {
+        if (round_trip > kLongestRoundTrip || age < 0 || age > kLongestRoundTrip)
+          return wrong("heartbeat", "a round trip", cat(round_trip, " ns, ", age, " ns ago"),
+                       "at most an hour");
+        pacer_->measured(round_trip, age);
+      }
       v1::ToWorker answer;
       answer.mutable_heartbeat_ack()->set_sent_ns(message.heartbeat().sent_ns());
       box_->put(std::move(answer));
@@ -154,9 +176,13 @@ Status Session::receive(const v1::FromWorker& message) {
 
 // ---- down
 
-StatusOr<Fetch> Reception::fetch(const v1::FetchRequest& request) const {
+StatusOr<Fetch> Reception::fetch(WorkerId worker, const v1::FetchRequest& request) const {
   Fetch fetch;
   fetch.gauges_ = &cluster_.gauges();
+  {
+    const std::lock_guard lock(pacers_mutex_);
+    if (const auto it = pacers_.find(worker); it != pacers_.end()) fetch.pacer_ = it->second.lock();
+  }
   fetch.offset_ = request.offset();
   if (request.what_case() == v1::FetchRequest::kFile) {
     const auto it = std::ranges::find(config_.files, request.file(), &v1::RunFile::name);
@@ -167,8 +193,8 @@ StatusOr<Fetch> Reception::fetch(const v1::FetchRequest& request) const {
     }
     RUBATO_ASSIGN_OR_RETURN(fetch.view_,
                             cluster_.files().map(join_path(config_.data_directory, it->name())));
-    fetch.total_ = static_cast<int64_t>(fetch.view_.bytes.size());
-    fetch.step_ = kChunkBytes;
+    fetch.bytes_ = fetch.view_.bytes;
+    fetch.total_ = std::ssize(fetch.bytes_);
   } else if (request.what_case() == v1::FetchRequest::kVersion) {
     if (request.codec().name() != down_->name())
       return wrong("fetch", "codec", "another one than was agreed", down_->name());
@@ -176,9 +202,14 @@ StatusOr<Fetch> Reception::fetch(const v1::FetchRequest& request) const {
                             cluster_.versions().read(Version(request.version())));
     fetch.view_ = version.file;
     fetch.floats_ = version.values;
-    fetch.codec_ = down_;
+    if (down_->is_verbatim()) {
+      fetch.bytes_ = {reinterpret_cast<const char*>(version.values.data()),
+                      version.values.size_bytes()};
+    } else {
+      fetch.codec_ = down_;
+    }
     fetch.total_ = down_->encoded_bytes(cluster_.num_params());
-    fetch.step_ = std::max<int64_t>(kChunkBytes / down_->block_bytes(), 1) * down_->block_bytes();
+    fetch.block_bytes_ = down_->block_bytes();
     if (fetch.offset_ % down_->block_bytes() != 0 && fetch.offset_ != fetch.total_)
       return wrong("fetch", "offset", cat(fetch.offset_),
                    cat("a multiple of ", down_->block_bytes()));
@@ -190,25 +221,25 @@ StatusOr<Fetch> Reception::fetch(const v1::FetchRequest& request) const {
   return fetch;
 }
 
-bool Fetch::next(v1::Chunk& chunk) {
+bool Fetch::next(Chunk& chunk) {
   if (offset_ >= total_) return false;
-  const int64_t bytes = std::min(step_, total_ - offset_);
-  std::string& data = *chunk.mutable_data();
+  const int64_t step = piece_bytes(pacer_.get(), block_bytes_, kChunkBytes);
+  const int64_t bytes = std::min(step, total_ - offset_);
   if (codec_) {
-    data.resize(static_cast<size_t>(bytes));
+    const BufferPool::Buffer encoding = encodings_.take(static_cast<size_t>(bytes));
     const int64_t first = offset_ / codec_->block_bytes() * codec_->block_values();
-    const int64_t count = std::min(step_ / codec_->block_bytes() * codec_->block_values(),
+    const int64_t count = std::min(step / codec_->block_bytes() * codec_->block_values(),
                                    static_cast<int64_t>(floats_.size()) - first);
     codec_->encode(floats_.subspan(static_cast<size_t>(first), static_cast<size_t>(count)),
-                   std::as_writable_bytes(std::span(data)));
+                   *encoding);
+    chunk = make_chunk(offset_, total_, text_of(*encoding), encoding);
   } else {
-    data.assign(view_.bytes.substr(static_cast<size_t>(offset_), static_cast<size_t>(bytes)));
+    const auto data = bytes_.substr(static_cast<size_t>(offset_), static_cast<size_t>(bytes));
+    chunk = make_chunk(offset_, total_, data, view_.owner);
   }
-  chunk.set_offset(offset_);
-  chunk.set_total(total_);
-  chunk.set_checksum(chunk_checksum(data));
   offset_ += bytes;
   gauges_->sent_bytes += bytes;
+  if (pacer_) pacer_->wait_for_turn(bytes);
   return true;
 }
 
@@ -312,21 +343,26 @@ Status Push::measure(int64_t offset, std::string_view bytes) {
   const int64_t first = offset / block * codec_->block_values();
   const int64_t whole = size / block * codec_->block_values();
   const int64_t count = is_last ? cluster_.num_params() - first : whole;
-  scratch_.resize(static_cast<size_t>(count));
   const auto encoded = std::as_bytes(std::span(bytes));
   RUBATO_RETURN_IF_ERROR(codec_->check(encoded, count));
-  codec_->decode(encoded, 0, scratch_);
-  norm_.add(scratch_);
+  // Whole blocks, few enough that their values stay in the nearest cache.
+  const int64_t step =
+      std::max<int64_t>(kBlockFloats / codec_->block_values(), 1) * codec_->block_values();
+  for (int64_t at = 0; at < count; at += step) {
+    scratch_.resize(static_cast<size_t>(std::min(step, count - at)));
+    codec_->decode(encoded, at, scratch_);
+    norm_.add(scratch_);
+  }
   return absl::OkStatus();
 }
 
-Status Push::add(const v1::Chunk& chunk) {
+Status Push::add(const Chunk& chunk) {
   if (!upload_) return wrong("push", "a chunk", "bytes of an empty delta", "none");
   RUBATO_RETURN_IF_ERROR(check_chunk(chunk, offset_, claim_.notes.bytes_up));
-  if (measured_whole_) RUBATO_RETURN_IF_ERROR(measure(offset_, chunk.data()));
-  RUBATO_RETURN_IF_ERROR(upload_->append(offset_, chunk.data()));
-  offset_ += static_cast<int64_t>(chunk.data().size());
-  cluster_.gauges().received_bytes += std::ssize(chunk.data());
+  if (measured_whole_) RUBATO_RETURN_IF_ERROR(measure(offset_, chunk.data));
+  RUBATO_RETURN_IF_ERROR(upload_->append(offset_, chunk.data));
+  offset_ += chunk.bytes();
+  cluster_.gauges().received_bytes += chunk.bytes();
   cluster_.heard_from(worker_);
   return absl::OkStatus();
 }

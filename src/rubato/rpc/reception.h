@@ -11,7 +11,9 @@
 
 #include "rubato/base/flat_ops.h"
 #include "rubato/codec/codec.h"
+#include "rubato/rpc/chunk.h"
 #include "rubato/rpc/cluster.h"
+#include "rubato/rpc/link_pacer.h"
 #include "rubato/rpc/rate_limit.h"
 #include "rubato/rpc/wire.h"
 
@@ -33,8 +35,14 @@ struct ReceptionConfig {
 /// A worker's session, from its hello to the end of its stream.
 class Session {
  public:
-  Session(Cluster& cluster, WorkerId worker, v1::ToWorker welcome, std::shared_ptr<Mailbox> box)
-      : cluster_(cluster), worker_(worker), welcome_(std::move(welcome)), box_(std::move(box)) {}
+  /// `pacer` null: the worker does not tell how long messages travel.
+  Session(Cluster& cluster, WorkerId worker, v1::ToWorker welcome, std::shared_ptr<Mailbox> box,
+          std::shared_ptr<LinkPacer> pacer)
+      : cluster_(cluster),
+        worker_(worker),
+        welcome_(std::move(welcome)),
+        box_(std::move(box)),
+        pacer_(std::move(pacer)) {}
   ~Session() { cluster_.detach(worker_, box_.get()); }
 
   /// The first message to the worker; the mailbox holds the others.
@@ -48,28 +56,33 @@ class Session {
   WorkerId worker_;
   v1::ToWorker welcome_;
   std::shared_ptr<Mailbox> box_;
+  std::shared_ptr<LinkPacer> pacer_;
 };
 
 /// Parameters or a file on their way to a worker.
 class Fetch {
  public:
-  /// Fills the next chunk; false at the end.
-  bool next(v1::Chunk& chunk);
+  /// The next chunk, as soon as it may be sent; false at the end.
+  bool next(Chunk& chunk);
 
  private:
   friend class Reception;
   ClusterGauges* gauges_ = nullptr;
-  FileView view_;                              // what is sent, or what is encoded for it
-  std::span<const float> floats_;              // of parameters
-  std::shared_ptr<const Codec> codec_;         // null for a file
-  int64_t offset_ = 0, total_ = 0, step_ = 0;  // [bytes] of the encoding
+  FileView view_;                       // what is sent, or what is encoded for it
+  std::string_view bytes_;              // of it, when they are sent as they are
+  std::span<const float> floats_;       // of parameters
+  std::shared_ptr<const Codec> codec_;  // null when bytes are sent as they are
+  BufferPool encodings_;
+  std::shared_ptr<LinkPacer> pacer_;  // may be null
+  int64_t offset_ = 0, total_ = 0;    // [bytes] of the encoding
+  int64_t block_bytes_ = 1;           // [bytes] that a chunk cannot cut
 };
 
 /// A delta on its way into the spool, measured as it comes.
 class Push {
  public:
   /// The next chunk, in order; DataLoss or InvalidArgument end the push, what came before stays.
-  Status add(const v1::Chunk& chunk);
+  Status add(const Chunk& chunk);
   /// Once all has come: makes it safe, lets the door judge it and waits for the verdict.
   StatusOr<v1::PushReply> finish();
   /// Present when no byte is wanted: the answer at once.
@@ -91,7 +104,7 @@ class Push {
   int64_t offset_ = 0;          // [bytes] of the encoding that are here
   bool measured_whole_ = true;  // no part of it came before this push
   NormAccumulator norm_;
-  std::vector<float> scratch_;  // of one chunk's values
+  std::vector<float> scratch_;  // of some blocks' values
 };
 
 class Reception {
@@ -104,7 +117,7 @@ class Reception {
   /// FailedPrecondition for a hello of another run or release, ResourceExhausted when the worker
   /// has too little memory, or attends so often that it is no use to anybody.
   StatusOr<std::unique_ptr<Session>> attend(WorkerId worker, const v1::Hello& hello);
-  StatusOr<Fetch> fetch(const v1::FetchRequest& request) const;
+  StatusOr<Fetch> fetch(WorkerId worker, const v1::FetchRequest& request) const;
   StatusOr<v1::PushOffsetReply> push_offset(WorkerId worker,
                                             const v1::PushOffsetRequest& request) const;
   /// ResourceExhausted while the spool has no room, or when the door refused too many of the
@@ -127,6 +140,8 @@ class Reception {
   std::shared_ptr<const Codec> up_, down_;
   RateLimit hellos_, refusals_;
   std::atomic<bool> is_full_{false};  // the last upload found no room
+  mutable std::mutex pacers_mutex_;
+  std::map<WorkerId, std::weak_ptr<LinkPacer>> pacers_;  // of sessions
 };
 
 }  // namespace rubato

@@ -41,7 +41,7 @@ StatusOr<std::unique_ptr<ControlStream>> RenewingLink::attend(const v1::Hello& h
 }
 
 Status RenewingLink::fetch(const v1::FetchRequest& request,
-                           const std::function<Status(const v1::Chunk&)>& sink) {
+                           const std::function<Status(const Chunk&)>& sink) {
   return present()->fetch(request, sink);
 }
 
@@ -50,7 +50,7 @@ StatusOr<v1::PushOffsetReply> RenewingLink::push_offset(const v1::PushOffsetRequ
 }
 
 StatusOr<v1::PushReply> RenewingLink::push(const v1::DeltaHeader& header,
-                                           const std::function<bool(v1::Chunk&)>& source) {
+                                           const std::function<bool(Chunk&)>& source) {
   return present()->push(header, source);
 }
 

@@ -23,10 +23,10 @@ class RenewingLink final : public CoordinatorLink {
   StatusOr<v1::RunDescription> describe(const v1::DescribeRequest& request) override;
   StatusOr<std::unique_ptr<ControlStream>> attend(const v1::Hello& hello) override;
   Status fetch(const v1::FetchRequest& request,
-               const std::function<Status(const v1::Chunk&)>& sink) override;
+               const std::function<Status(const Chunk&)>& sink) override;
   StatusOr<v1::PushOffsetReply> push_offset(const v1::PushOffsetRequest& request) override;
   StatusOr<v1::PushReply> push(const v1::DeltaHeader& header,
-                               const std::function<bool(v1::Chunk&)>& source) override;
+                               const std::function<bool(Chunk&)>& source) override;
 
  private:
   std::shared_ptr<CoordinatorLink> present();

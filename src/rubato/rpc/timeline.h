@@ -23,9 +23,9 @@ class EventOutcome;
 
 struct Incoming {
   Event event;
-  UpdateNotes notes;                      // of an UpdateArrived
-  std::shared_ptr<EventOutcome> outcome;  // may be null
-  std::string why = {};                   // of a WorkerLost, for people
+  UpdateNotes notes = {};                      // of an UpdateArrived
+  std::shared_ptr<EventOutcome> outcome = {};  // may be null
+  std::string why = {};                        // of a WorkerLost, for people
 };
 
 /// An event and when it happens.

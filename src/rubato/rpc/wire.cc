@@ -5,8 +5,6 @@
 #include <cmath>
 #include <map>
 
-#include <xxhash.h>
-
 #include "rubato/base/digest.h"
 #include "rubato/base/one_line.h"
 
@@ -315,22 +313,6 @@ Status check_digest(std::string_view who, std::string_view name, const std::stri
   if (text.size() == 32 && std::ranges::all_of(text, is_hex)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       cat("[", who, "] ", name, ": got ", text.size(), " bytes, want 32 hexadecimal digits"));
-}
-
-uint64_t chunk_checksum(std::string_view data) { return XXH3_64bits(data.data(), data.size()); }
-
-Status check_chunk(const v1::Chunk& chunk, int64_t offset, int64_t total) {
-  const auto bytes = static_cast<int64_t>(chunk.data().size());
-  if (chunk.offset() != offset || chunk.total() != total || bytes > total - offset || bytes == 0) {
-    return absl::DataLossError(cat("[exchange] got ", bytes, " bytes at ", chunk.offset(), " of ",
-                                   chunk.total(), ", want the next ones at ", offset, " of ",
-                                   total));
-  }
-  if (chunk_checksum(chunk.data()) != chunk.checksum()) {
-    return absl::DataLossError(
-        cat("[exchange] got a chunk at ", offset, " with a wrong checksum, want what was sent"));
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace rubato

@@ -19,8 +19,6 @@ namespace rubato {
 
 /// What this build speaks.
 inline constexpr int kProtocolFirst = 1, kProtocolLast = 1;
-/// Bytes of a chunk's data, about: whole blocks of the codec.
-inline constexpr int64_t kChunkBytes = int64_t{1} << 20;
 /// The longest text a peer may send for people, names and digests included.
 inline constexpr size_t kLongestText = 256;
 
@@ -63,11 +61,5 @@ StatusOr<std::shared_ptr<const Codec>> codec_from_text(const std::string& name,
 Status check_text(std::string_view who, std::string_view name, const std::string& text);
 /// InvalidArgument unless it is 32 hex digits.
 Status check_digest(std::string_view who, std::string_view name, const std::string& text);
-
-/// XXH3-64 of a chunk's data, as the protocol has it.
-uint64_t chunk_checksum(std::string_view data);
-/// DataLoss `[exchange] ..` when the chunk does not continue at `offset` of `total` bytes, or was
-/// damaged on its way.
-Status check_chunk(const v1::Chunk& chunk, int64_t offset, int64_t total);
 
 }  // namespace rubato

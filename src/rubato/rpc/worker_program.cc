@@ -91,7 +91,6 @@ class Worker {
     up_name_ = welcome.up_codec();
     down_name_ = welcome.down_codec();
     feedback_.emplace(up_, num_params_);
-    encoded_.resize(static_cast<size_t>(up_->encoded_bytes(num_params_)));
     return absl::OkStatus();
   }
 
@@ -109,13 +108,12 @@ class Worker {
     const int64_t version = message.fragments_size() > 0 ? message.fragments(0).base_version() : 0;
     return {std::move(message), std::async(std::launch::async, [this, version]() -> StatusOr<Base> {
               const Nanos began = clock();
-              RUBATO_ASSIGN_OR_RETURN(
-                  std::vector<float> values,
-                  courier_.fetch_parameters(version, num_params_, *down_, down_name_, [this] {
-                    return !attendance_->ended() && !stop_asked();
-                  }));
+              auto values = std::make_shared<std::vector<float>>(static_cast<size_t>(num_params_));
+              RUBATO_RETURN_IF_ERROR(courier_.fetch_parameters(
+                  version, *down_, down_name_, *values,
+                  [this] { return !attendance_->ended() && !stop_asked(); }));
               fetch_ns_ = clock() - began;
-              return std::make_shared<const std::vector<float>>(std::move(values));
+              return Base(std::move(values));
             })};
   }
 
@@ -192,9 +190,9 @@ class Worker {
     header.set_task(report.task);
     header.set_incarnation(config_.run.incarnation());
     *header.mutable_codec() = up_name_;
-    header.set_bytes(std::ssize(encoded_));
+    header.set_bytes(std::ssize(*encoded_));
     header.set_digest(digest_of(
-        std::string_view(reinterpret_cast<const char*>(encoded_.data()), encoded_.size())));
+        std::string_view(reinterpret_cast<const char*>(encoded_->data()), encoded_->size())));
     header.set_steps_done(report.steps);
     header.set_tokens(report.tokens);
     header.set_train_ns(report.train_ns);
@@ -206,7 +204,9 @@ class Worker {
   Status send(const TaskRun& run, const TaskReport& report) {
     // One delta travels at a time: error feedback wants the answer to the one before.
     RUBATO_RETURN_IF_ERROR(settle_push());
-    feedback_->encode(run.delta(), encoded_, nullptr);
+    encoded_ = nullptr;
+    encoded_ = encodings_.take(static_cast<size_t>(up_->encoded_bytes(num_params_)));
+    feedback_->encode(run.delta(), *encoded_, nullptr);
     pushed_ = report;
     push_ = std::async(std::launch::async, [this, header = header_of(run, report)] {
       const Nanos began = clock();
@@ -238,7 +238,7 @@ class Worker {
     v1::DeltaHeader header;
     header.set_task(task.id.value());
     header.set_incarnation(config_.run.incarnation());
-    const StatusOr<UpdateVerdict> verdict = courier_.push(header, {}, *up_, still_wanted());
+    const StatusOr<UpdateVerdict> verdict = courier_.push(header, nullptr, *up_, still_wanted());
     attendance_->forget(task.id.value());
     return verdict.ok() ? absl::OkStatus() : ended_or(verdict.status());
   }
@@ -308,10 +308,11 @@ class Worker {
   std::shared_ptr<const Codec> up_, down_;
   v1::Codec up_name_, down_name_;
   std::optional<ErrorFeedback> feedback_;
-  std::vector<std::byte> encoded_;
-  std::atomic<Nanos> fetch_ns_{0};             // that the last parameters took
-  std::optional<Prepared> next_;               // behind the task that is trained
-  TaskReport pushed_;                          // of the delta that travels
+  BufferPool encodings_;
+  BufferPool::Buffer encoded_;      // of the delta that travels, or the last one that did
+  std::atomic<Nanos> fetch_ns_{0};  // that the last parameters took
+  std::optional<Prepared> next_;    // behind the task that is trained
+  TaskReport pushed_;               // of the delta that travels
   std::future<StatusOr<UpdateVerdict>> push_;  // its answer; not valid: none travels
   Nanos saved_at_ = 0;
 };

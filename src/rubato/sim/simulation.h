@@ -61,9 +61,9 @@ struct SimulationProgress {
 };
 
 struct SimulationHooks {
-  std::function<Nanos()> wall_clock;  // since the run began; null: zeros are recorded
-  std::function<void(const SimulationProgress&)> progress;  // after every arrival; may be null
-  std::function<Status()> save;  // at a Save effect; state is at rest meanwhile; may be null
+  std::function<Nanos()> wall_clock = {};  // since the run began; null: zeros are recorded
+  std::function<void(const SimulationProgress&)> progress = {};  // after every arrival; may be null
+  std::function<Status()> save = {};  // at a Save effect; state is at rest meanwhile; may be null
   const std::atomic<bool>* stop = nullptr;  // checked between events and while waiting for a step
 };
 

@@ -9,7 +9,7 @@
 
 namespace rubato {
 
-class PosixFileSystem final : public FileSystem {
+class PosixFileSystem : public FileSystem {
  public:
   StatusOr<std::unique_ptr<WritableFile>> create(const std::string& path) override;
   StatusOr<std::unique_ptr<WritableFile>> create_private(const std::string& path) override;

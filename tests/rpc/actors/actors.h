@@ -24,4 +24,11 @@ Status play_worker(const Facts& words);
 /// Of all that the journal reaches back to.
 Status play_replay(const Facts& words);
 
+/// netns, listen, directory, num_params: a coordinator whose worker trains nothing. Leaves
+/// DIR/admitted, how that worker is known; until SIGTERM.
+Status play_exchange_coordinator(const Facts& words);
+/// The same words: pushes a delta, then fetches parameters. Leaves DIR/figures: speed, and how long
+/// heartbeats took meanwhile.
+Status play_exchange_worker(const Facts& words);
+
 }  // namespace rubato

@@ -18,18 +18,18 @@ class KillingLink final : public CoordinatorLink {
   }
 
   Status fetch(const v1::FetchRequest& request,
-               const std::function<Status(const v1::Chunk&)>& sink) override {
-    return link_.fetch(request, [&](const v1::Chunk& chunk) {
-      const int64_t arrived = chunk.offset() + static_cast<int64_t>(chunk.data().size());
-      if (arrived < chunk.total()) pass(phase::kWorkerDownload);
+               const std::function<Status(const Chunk&)>& sink) override {
+    return link_.fetch(request, [&](const Chunk& chunk) {
+      const int64_t arrived = chunk.offset + chunk.bytes();
+      if (arrived < chunk.total) pass(phase::kWorkerDownload);
       return sink(chunk);
     });
   }
 
   StatusOr<v1::PushReply> push(const v1::DeltaHeader& header,
-                               const std::function<bool(v1::Chunk&)>& source) override {
+                               const std::function<bool(Chunk&)>& source) override {
     bool began = false;
-    StatusOr<v1::PushReply> reply = link_.push(header, [&](v1::Chunk& chunk) {
+    StatusOr<v1::PushReply> reply = link_.push(header, [&](Chunk& chunk) {
       if (began) pass(phase::kWorkerUpload);
       began = true;
       if (source(chunk)) return true;

@@ -14,6 +14,8 @@ int play(const std::string& role, const Facts& words) {
   if (role == "coordinator") status = play_coordinator(words);
   if (role == "worker") status = play_worker(words);
   if (role == "replay") status = play_replay(words);
+  if (role == "exchange_coordinator") status = play_exchange_coordinator(words);
+  if (role == "exchange_worker") status = play_exchange_worker(words);
   if (status.ok()) return 0;
   std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
   return kActorFailed;

@@ -39,7 +39,11 @@ void RunningCluster::restart_coordinator() {
 
 void RunningCluster::add_worker(double min_step_s, const std::vector<std::string>& more) {
   const size_t i = workers_.size();
-  const Answer invited = rubato({"invite", run_directory()});
+  std::string address = contents(path("run/address"));
+  address.pop_back();
+  // Nobody is at the first address; workers go on to the next one.
+  const Answer invited =
+      rubato({"invite", run_directory(), "--address", "127.0.0.1:1", "--address", address});
   ASSERT_EQ(invited.code, 0) << invited.text;
   const size_t begin = invited.text.find("rubato1");
   const std::string join = invited.text.substr(begin, invited.text.find('\n', begin) - begin);

@@ -90,18 +90,34 @@ class WorkerProcess {
     key_.emplace(std::move(key));
     RUBATO_ASSIGN_OR_RETURN(const std::optional<WorkerCredentials> before,
                             key_->credentials(files_));
-    const Address address = join_.addresses[0];
-    link_config_.address = to_text(address);
-    if (!flags_.insecure) {
-      RUBATO_ASSIGN_OR_RETURN(
-          link_config_.ca_pem,
-          fetch_pinned_authority(address, join_.fingerprint, kProbeTimeoutMs, unix_now_s()));
-    }
     // A key that has enrolled gets its next certificate without a secret.
-    RUBATO_RETURN_IF_ERROR(get_certificate(before ? "" : join_.secret.reveal()));
+    RUBATO_RETURN_IF_ERROR(find_coordinator(before ? "" : join_.secret.reveal()));
     log_.write({.event = "known",
                 .text = cat("worker ", worker_, " of ", join_.redacted(), ", in ", directory_),
                 .facts = {{"worker", worker_.value()}}});
+    return absl::OkStatus();
+  }
+
+  // Tries the addresses of the join string in their order. The secret is shown to nobody but a
+  // coordinator of the right fingerprint, whose answer is final.
+  Status find_coordinator(std::string_view secret) {
+    std::vector<std::string> failures;
+    Status status;
+    for (const Address& address : join_.addresses) {
+      link_config_.address = to_text(address);
+      status = flags_.insecure ? absl::OkStatus() : pin_authority(address);
+      const bool is_right = status.ok();
+      if (is_right) status = get_certificate(secret);
+      if (is_right && !absl::IsUnavailable(status)) return status;
+      failures.push_back(std::string(status.message()));
+    }
+    return {status.code(), join(failures, "; ")};
+  }
+
+  Status pin_authority(const Address& address) {
+    RUBATO_ASSIGN_OR_RETURN(
+        link_config_.ca_pem,
+        fetch_pinned_authority(address, join_.fingerprint, kProbeTimeoutMs, unix_now_s()));
     return absl::OkStatus();
   }
 

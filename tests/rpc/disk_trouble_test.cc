@@ -97,6 +97,10 @@ TEST_F(DiskTroubleTest, ATornJournalIsCut) {
     ASSERT_TRUE(cluster_.wait_for_progress(3));
   }
   EXPECT_EQ(std::ssize(cluster_.lines("kills")), 3);
+  const auto says_so = [](const std::string& line) {
+    return line.starts_with("note: cut a torn write of ");
+  };
+  EXPECT_GE(std::ranges::count_if(cluster_.lines("coordinator.log"), says_so), 3);
   expect_sound_run();
 }
 

@@ -73,6 +73,13 @@ Status Cluster::recover(const std::function<StatusOr<std::vector<float>>()>& ini
   RUBATO_ASSIGN_OR_RETURN(Journal journal,
                           Journal::open(files, directory, identity_.journal_identity()));
   journal_.emplace(std::move(journal));
+  if (const int64_t bytes = journal_->cut_bytes(); bytes > 0) {
+    say({.level = Notice::Level::kWarning,
+         .event = "journal",
+         .text = cat("cut a torn write of ", bytes,
+                     " bytes from the journal's end; nothing in it had been acknowledged"),
+         .facts = {{"cut_bytes", bytes}}});
+  }
   RUBATO_ASSIGN_OR_RETURN(const auto snapshots, list_checkpoints(files, directory));
   if (snapshots.empty()) {
     if (journal_->next_index() > 0) {

@@ -10,6 +10,7 @@ sets=("$@")
 recipe=recipes/demo.toml
 scale=0.04                       # of the demo's speeds: two cores train faster than its four workers
 speeds=(0.58 0.75 1.51 3.33)     # the recipe's fleet, seconds a step
+grace=0.4                        # seconds; the recipe's, scaled, is 0.1, and sending and fsync alone may take that
 say() { printf '%s\n' "cluster-demo: $*" >&2; }
 scaled() { awk -v a="$1" -v b="$scale" 'BEGIN { printf "%.4f", a * b }'; }
 
@@ -23,7 +24,7 @@ cleanup() {
 trap cleanup EXIT
 
 start_coordinator() {
-  "$rubato" coordinator $recipe --set run.method=dn-dylu --set "gate.grace.seconds=$(scaled 2.5)" "${sets[@]}" --out "$out/run" \
+  "$rubato" coordinator $recipe --set run.method=dn-dylu --set "gate.grace.seconds=$grace" "${sets[@]}" --out "$out/run" \
     --listen "$address" --start-workers 4 --lease 5 --keep-deltas >>"$out/coordinator.out" 2>>"$out/coordinator.log" &
   pids[coordinator]=$!
 }

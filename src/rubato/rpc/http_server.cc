@@ -27,7 +27,7 @@ class Server final : public HttpServer {
       setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     });
     for (const auto& [path, page] : pages) {
-      server_.Get(path, [page](const httplib::Request&, httplib::Response& response) {
+      server_.Get(path, [page = page](const httplib::Request&, httplib::Response& response) {
         const HttpPage made = page();
         response.status = made.code;
         response.set_content(made.body, made.content_type);

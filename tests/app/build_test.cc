@@ -185,6 +185,17 @@ TEST(Memory, CountsEveryPlaneOfEveryWorker) {
   EXPECT_TRUE(absl::IsResourceExhausted(check_memory(*config, *built->workload, 7999)));
 }
 
+TEST(Memory, WhatIsFarTooLargeIsRefusedByItsParametersAlone) {
+  const Recipe own = recipe("[model]\nkind = \"quadratic\"\n[quadratic]\ndim = 100\n", "dn");
+  const auto built = build_workload(own, 1);
+  ASSERT_TRUE(built.ok()) << built.status();
+  const auto config = training_config(own, 1);
+  // Theta, published; of each of four workers two copies.
+  const Status refused = check_memory(*config, *built->workload, 3999);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("want at least "));
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("for 100 parameters on 4 workers"));
+}
+
 TEST(RunNotes, SurviveACheckpointOrAreRefused) {
   const RunNotes notes{.phase = RunPhase::kPretrain,
                        .offset = {11, 12},

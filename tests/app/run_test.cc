@@ -361,7 +361,7 @@ TEST(Run, TooLittleMemoryIsSaidBeforeTheStart) {
   const auto result = run(recipe_for("dn", {"quadratic.dim=1000000"}), env);
   ASSERT_TRUE(absl::IsResourceExhausted(result.status()));
   EXPECT_THAT(std::string(result.status().message()),
-              HasSubstr("for 1000000 parameters on 1 workers"));
+              HasSubstr("for 1000000 parameters on 1 worker"));
 }
 
 // Records that are lost leave a hole, so no checkpoint may come after them: the run stops at once,

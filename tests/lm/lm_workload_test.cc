@@ -151,6 +151,15 @@ TEST(LmWorkload, RefusesTextWithoutAValidationSequence) {
   EXPECT_NE(message.find("validation text: got 0 tokens, want more than"), std::string::npos);
 }
 
+TEST(LmWorkload, RefusesAShapeWhoseSizeHasNoNumber) {
+  ModelConfig config;
+  config.layers = 1024;
+  config.width = config.ffn = config.heads = config.kv_heads = config.head_dim = 1'000'000;
+  const Status refused = validate(config);
+  EXPECT_TRUE(absl::IsInvalidArgument(refused));
+  EXPECT_NE(refused.message().find("[model] got about "), std::string::npos) << refused;
+}
+
 TEST(LmWorkload, RefusesATrainerThatDoesNotFit) {
   const auto workload = make().value();
   const int64_t batch = int64_t{1} << 40;

@@ -394,7 +394,8 @@ void add_bench(CLI::App& app, CommandBody& chosen) {
                    "for peers a,a4096,b")
       ->delimiter(',')
       ->check(CLI::IsMember(shapes));
-  command->add_option("--products", flags->products, "of the engine, in turns: fp32,bf16")
+  command
+      ->add_option("--products", flags->products, "of the engine, one after the other: fp32,bf16")
       ->delimiter(',')
       ->check(CLI::IsMember(std::vector<std::string>(kProductsNames.begin(), kProductsNames.end())))
       ->capture_default_str();

@@ -46,6 +46,29 @@ int64_t engine_bytes(const SimulationConfig& config, const Workload& workload) {
   return one * std::min<int64_t>(config.threads, static_cast<int64_t>(config.fleet.size()));
 }
 
+int64_t evaluator_bytes(const SimulationConfig& config, const Workload& workload) {
+  const auto* model = dynamic_cast<const LmWorkload*>(&workload);
+  return model == nullptr ? 0 : evaluator_memory_bytes(*model, config.threads);
+}
+
+// A bound that looks at nothing but the number of parameters: theta, its copy, and two planes a
+// worker.
+int64_t least_bytes(const SimulationConfig& config, const Workload& workload) {
+  return (2 + 2 * static_cast<int64_t>(config.fleet.size())) * workload.layout().size() *
+         static_cast<int64_t>(sizeof(float));
+}
+
+Status too_little(const SimulationConfig& config, const Workload& workload, int64_t available,
+                  const std::string& wanted) {
+  const auto* model = dynamic_cast<const LmWorkload*>(&workload);
+  const bool helps = model != nullptr && !model->engine_options(1, 1).recompute;
+  const size_t workers = config.fleet.size();
+  return absl::ResourceExhaustedError(cat(
+      "[memory] got ", gibibytes(available), ", want ", wanted, " for ", workload.layout().size(),
+      " parameters on ", workers, workers == 1 ? " worker" : " workers",
+      "; take a smaller model or fewer workers", helps ? ", or train.recompute = true" : ""));
+}
+
 }  // namespace
 
 StatusOr<int64_t> phase_bytes(const SimulationConfig& config, const Workload& workload) {
@@ -59,7 +82,7 @@ StatusOr<int64_t> phase_bytes(const SimulationConfig& config, const Workload& wo
   RUBATO_ASSIGN_OR_RETURN(const int64_t codec, codec_bytes(config, workload.layout().size()));
   return (2 + chain + workers * per_worker) * workload.layout().size() *
              static_cast<int64_t>(sizeof(float)) +
-         workers * codec + engine_bytes(config, workload);
+         workers * codec + engine_bytes(config, workload) + evaluator_bytes(config, workload);
 }
 
 StatusOr<int64_t> worker_bytes(const SimulationConfig& config, const Workload& workload) {
@@ -74,14 +97,13 @@ StatusOr<int64_t> worker_bytes(const SimulationConfig& config, const Workload& w
 }
 
 Status check_memory(const SimulationConfig& config, const Workload& workload, int64_t available) {
+  if (available < 0) return absl::OkStatus();
+  // What a step takes is found by laying it out, which takes memory too: not for what cannot be.
+  if (const int64_t least = least_bytes(config, workload); least > available)
+    return too_little(config, workload, available, cat("at least ", gibibytes(least)));
   RUBATO_ASSIGN_OR_RETURN(const int64_t wanted, phase_bytes(config, workload));
-  if (available < 0 || wanted <= available) return absl::OkStatus();
-  const bool has_layers = dynamic_cast<const LmWorkload*>(&workload) != nullptr;
-  return absl::ResourceExhaustedError(cat("[memory] got ", gibibytes(available), ", want ",
-                                          gibibytes(wanted), " for ", workload.layout().size(),
-                                          " parameters on ", config.fleet.size(),
-                                          " workers; take a smaller model or fewer workers",
-                                          has_layers ? ", or train.recompute = true" : ""));
+  if (wanted <= available) return absl::OkStatus();
+  return too_little(config, workload, available, gibibytes(wanted));
 }
 
 }  // namespace rubato

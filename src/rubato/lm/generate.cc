@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <thread>
 
 #include "rubato/base/flat_ops.h"
 #include "rubato/base/float_env.h"
@@ -57,7 +58,10 @@ StatusOr<std::unique_ptr<IncrementalDecoder>> IncrementalDecoder::make(
   const int64_t floats_a_position =
       2 * config.layers * config.kv_heads * config.head_dim + config.heads;
   RUBATO_RETURN_IF_ERROR(check_memory(4 * (floats_a_position * max_positions + config.vocab)));
-  RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<Team> team, Team::make(threads));
+  // Members without a core of their own are waited for at every product, ten thousand times a
+  // second.
+  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<Team> team, Team::make(std::min(threads, cores)));
   return std::unique_ptr<IncrementalDecoder>(
       new IncrementalDecoder(config, params, max_positions, std::move(team)));
 }

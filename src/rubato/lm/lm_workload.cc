@@ -106,6 +106,15 @@ EngineOptions LmWorkload::engine_options(int64_t max_batch, int threads) const {
           .optimizer = options_.optimizer};
 }
 
+EngineOptions LmWorkload::evaluator_options(int threads) const {
+  return {.model = config_,
+          .sequence_length = options_.sequence_length,
+          .max_batch = kEvaluationBatch,
+          .lanes = options_.lanes,
+          .threads = threads,
+          .backward = false};
+}
+
 StatusOr<std::unique_ptr<Trainer>> LmWorkload::make_trainer(int64_t max_batch, int threads) const {
   RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine,
                           Engine::make(engine_options(max_batch, threads)));
@@ -118,12 +127,7 @@ StatusOr<EvalResult> LmWorkload::evaluate(std::span<const float> params, int thr
   const std::lock_guard lock(evaluator_mutex_);
   if (evaluator_ == nullptr || evaluator_->options().threads < threads) {
     evaluator_.reset();
-    RUBATO_ASSIGN_OR_RETURN(evaluator_, Engine::make({.model = config_,
-                                                      .sequence_length = length,
-                                                      .max_batch = kEvaluationBatch,
-                                                      .lanes = options_.lanes,
-                                                      .threads = threads,
-                                                      .backward = false}));
+    RUBATO_ASSIGN_OR_RETURN(evaluator_, Engine::make(evaluator_options(threads)));
   }
   const int64_t wanted = std::min(present, options_.validation_sequences);
   std::vector<int32_t> tokens(kEvaluationBatch * (length + 1));
@@ -153,9 +157,22 @@ double LmWorkload::flops_per_token() const {
   return model_flops_per_token(config_, options_.sequence_length);
 }
 
+namespace {
+
+int64_t token_bytes(const EngineOptions& options) {
+  return options.max_batch * (options.sequence_length + 1) * static_cast<int64_t>(sizeof(int32_t));
+}
+
+}  // namespace
+
+int64_t evaluator_memory_bytes(const LmWorkload& workload, int threads) {
+  const EngineOptions options = workload.evaluator_options(threads);
+  return Engine::memory_bytes(options) + token_bytes(options);
+}
+
 int64_t predict_memory_bytes(const EngineOptions& options) {
   const int64_t planes = 1 + options.optimizer->num_planes();
-  return Engine::memory_bytes(options) + options.threads * kPackingBytes +
+  return Engine::memory_bytes(options) + token_bytes(options) + options.threads * kPackingBytes +
          model_layout(options.model).size() * planes * static_cast<int64_t>(sizeof(float));
 }
 

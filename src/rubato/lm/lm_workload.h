@@ -49,6 +49,8 @@ class LmWorkload final : public Workload {
 
   const ModelConfig& config() const { return config_; }
   /// Of the engine behind a trainer.
+  /// Of the engine behind evaluate().
+  EngineOptions evaluator_options(int threads) const;
   EngineOptions engine_options(int64_t max_batch, int threads) const;
   const TokenDataset& dataset() const { return *dataset_; }
 
@@ -69,5 +71,7 @@ class LmWorkload final : public Workload {
 /// oneDNN's packing buffers included; an upper estimate for telling a user before anything is
 /// allocated.
 int64_t predict_memory_bytes(const EngineOptions& options);
+/// [bytes] that evaluate() keeps beside the parameters.
+int64_t evaluator_memory_bytes(const LmWorkload& workload, int threads);
 
 }  // namespace rubato

@@ -75,6 +75,22 @@ StatusOr<ModelConfig> model_preset(std::string_view name, int64_t vocab) {
 
 std::span<const std::string> model_preset_names() { return kPresetNames; }
 
+namespace {
+
+// Far beyond what any machine holds, so that sums of planes in bytes stay within 64 bits.
+constexpr double kMostParams = 1e14;
+
+// Norms left out; cannot overflow.
+double approximate_params(const ModelConfig& config) {
+  const auto of = [](int64_t value) { return static_cast<double>(value); };
+  const double head = of(config.head_dim);
+  const double layer =
+      2 * of(config.heads) * head + 2 * of(config.kv_heads) * head + 3 * of(config.ffn);
+  return of(config.width) * (of(config.layers) * layer + of(config.vocab) * (config.tied ? 1 : 2));
+}
+
+}  // namespace
+
 Status validate(const ModelConfig& config) {
   const auto want = [](std::string_view what, int64_t got, std::string_view wanted) {
     return absl::InvalidArgumentError(cat("[model] ", what, ": got ", got, ", want ", wanted));
@@ -91,6 +107,10 @@ Status validate(const ModelConfig& config) {
     return want("head_dim", config.head_dim, "an even number of at least 2");
   if (config.heads % config.kv_heads != 0) {
     return want("kv_heads", config.kv_heads, cat("a divisor of heads = ", config.heads));
+  }
+  if (const double params = approximate_params(config); params > kMostParams) {
+    return absl::InvalidArgumentError(
+        cat("[model] got about ", params, " parameters, want at most ", kMostParams));
   }
   return absl::OkStatus();
 }

@@ -92,6 +92,7 @@ class Player {
     const auto number = [&](size_t i) { return std::stoll(words.at(i)); };
     if (what == "start") return Start{};
     if (what == "pause" || what == "resume") return Pause{what == "pause"};
+    if (what == "rollback") return RolledBack{};
     if (what == "lose") return WorkerLost{WorkerId(number(2))};
     if (what == "timer") return TimerFired{number(2)};
     if (what == "want") return TaskWanted{WorkerId(number(2)), TaskId(number(3))};

@@ -6,7 +6,7 @@
 //   event    = seconds what
 //   what     = "join" worker seconds-per-step ["state"] | "lose" worker | "start" | "timer" number
 //            | "want" worker task                one more task behind that one
-//            | "pause" | "resume"
+//            | "pause" | "resume" | "rollback"
 //            | "arrive" worker task { key "=" value }      keys: steps tokens norm train finite
 //            | "ledger" | "counts"               no events: print the sums
 #pragma once

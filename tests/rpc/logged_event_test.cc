@@ -14,7 +14,8 @@ TEST(LoggedEvent, EveryKindComesBackAsItWasWritten) {
       TimerFired{9},
       TaskWanted{WorkerId(4), TaskId(12)},
       Pause{true},
-      Pause{false}};
+      Pause{false},
+      RolledBack{}};
   for (const Event& event : events) {
     const LoggedEvent record{123, event, {2.5, 1e-3, 4096}};
     const StatusOr<LoggedEvent> back = logged_event_from(to_bytes(record));

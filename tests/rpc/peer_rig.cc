@@ -37,6 +37,7 @@ ClusterConfig config_of(const PeerRigOptions& options, const QuadraticWorkload& 
   config.machine.coordinator.budget_steps = options.budget_steps;
   config.machine.coordinator.schedule_steps = options.budget_steps;
   config.machine.coordinator.overlap = options.overlap;
+  config.machine.coordinator.save_every_steps = options.save_every_steps;
   config.machine.gate = {options.gate, {}};
   config.machine.chain = {.links = {}, .rule = "sgd", .options = {}};
   config.shard_sequences = workload.shard_sequences();

@@ -23,6 +23,7 @@ struct PeerRigOptions {
   int64_t local_steps = 4;
   int64_t budget_steps = 1'000'000;
   std::string gate = "free";
+  std::optional<int64_t> save_every_steps = {};
   Overlap overlap = Overlap::kNone;
   std::optional<std::vector<ScriptedWorker>> script = {};
   ReceptionConfig reception = {};

@@ -45,6 +45,25 @@ TEST_F(RunIdentityTest, SurvivesACrash) {
   EXPECT_EQ(open()->run, run);
 }
 
+TEST_F(RunIdentityTest, ARollbackThatIsNotDoneComesBackAsItWasWritten) {
+  RunIdentity identity = *open();
+  identity.incarnation = 3;
+  identity.rollback = PendingRollback{40, 9, 1'000, Version(4), {TaskId(7), TaskId(11)}};
+  ASSERT_TRUE(write_run_identity(files_, "/run", identity).ok());
+  EXPECT_EQ(open()->incarnation, 3);
+  EXPECT_EQ(open()->rollback, identity.rollback);
+  for (const char* key : {"step", "records", "now_ns", "version", "deltas"}) {
+    for (const nlohmann::json& value :
+         {nlohmann::json(-1), nlohmann::json("0"), nlohmann::json()}) {
+      ASSERT_TRUE(write_run_identity(files_, "/run", identity).ok());
+      nlohmann::json rollback = nlohmann::json::parse(*files_.read_file(kFile))["rollback"];
+      rollback[key] = value;
+      write_with("rollback", rollback);
+      expect_refusal(open().status(), Code::kDataLoss, "got a rollback that is none");
+    }
+  }
+}
+
 TEST_F(RunIdentityTest, RefusesAnotherRunsRecipeDataOrModel) {
   ASSERT_TRUE(open().ok());
   const std::string other(32, 'f');

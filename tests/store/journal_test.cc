@@ -70,6 +70,33 @@ TEST(Journal, GoesOnWhereItStopped) {
   EXPECT_EQ(*read_records(files), tiny_records(0, 9));
 }
 
+TEST(Journal, BegunAnewHasNothingOfTheOldOne) {
+  MemoryFileSystem files;
+  {
+    auto journal = open_journal(files);
+    ASSERT_TRUE(append_records(*journal, 4).ok());
+    ASSERT_TRUE(journal->start_segment().ok());
+    ASSERT_TRUE(append_records(*journal, 4).ok());
+    ASSERT_TRUE(journal->sync().ok());
+    EXPECT_FALSE(Journal::begin(files, kRun, tiny_identity(), 3).ok()) << "somebody writes it";
+  }
+  JournalIdentity next = tiny_identity();
+  next.run = "demo 2";
+  {
+    auto journal = Journal::begin(files, kRun, next, 3);
+    ASSERT_TRUE(journal.ok()) << journal.status();
+    EXPECT_EQ(journal->append("three again").value(), 3);
+    ASSERT_TRUE(journal->sync().ok());
+  }
+  files.restart(CrashKeeps::kNothing);
+  EXPECT_FALSE(open_journal(files).ok()) << "it is another run's";
+  auto journal = Journal::open(files, kRun, next);
+  ASSERT_TRUE(journal.ok()) << journal.status();
+  EXPECT_EQ(journal->first_index(), 3);
+  EXPECT_EQ(journal->next_index(), 4);
+  EXPECT_THAT(*read_records(files), ElementsAre("three again"));
+}
+
 TEST(Journal, TrimmingRemovesWholeSegmentsAndKeepsWhatIsNeeded) {
   MemoryFileSystem files;
   auto journal = open_journal(files);

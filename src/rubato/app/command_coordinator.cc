@@ -20,6 +20,7 @@
 #include "rubato/metrics/table.h"
 #include "rubato/rpc/address.h"
 #include "rubato/rpc/grpc_service.h"
+#include "rubato/rpc/rollback.h"
 #include "rubato/store/posix_file_system.h"
 
 namespace rubato {
@@ -62,6 +63,8 @@ class CoordinatorProcess {
     RUBATO_RETURN_IF_ERROR(load());
     RUBATO_RETURN_IF_ERROR(files_.make_directories(directory_));
     RUBATO_ASSIGN_OR_RETURN(lock_, files_.lock_directory(directory_));
+    // Before anybody asks which snapshot is the newest.
+    RUBATO_RETURN_IF_ERROR(complete_rollback(files_, directory_));
     RUBATO_RETURN_IF_ERROR(open_records());
     RUBATO_RETURN_IF_ERROR(open_cluster());
     RUBATO_RETURN_IF_ERROR(listen());

@@ -50,10 +50,21 @@ class WorkerProcess {
     RUBATO_RETURN_IF_ERROR(become_known());
     if (flags_.enrol_only) return kExitOk;
     const std::unique_ptr<CoordinatorLink> link = make_link();
-    RUBATO_ASSIGN_OR_RETURN(const v1::RunDescription run, describe(*link));
-    RUBATO_RETURN_IF_ERROR(prepare(*link, run));
-    RUBATO_RETURN_IF_ERROR(train(*link, run));
-    return kExitOk;
+    RUBATO_ASSIGN_OR_RETURN(v1::RunDescription run, describe(*link));
+    for (;;) {
+      RUBATO_RETURN_IF_ERROR(prepare(*link, run));
+      const Status end = train(*link, run);
+      if (end.ok()) return kExitOk;
+      if (!absl::IsFailedPrecondition(end)) return end;
+      RUBATO_ASSIGN_OR_RETURN(v1::RunDescription now, describe(*link));
+      if (now.run() != run.run() || now.incarnation() == run.incarnation()) return end;
+      log_.write({.level = Notice::Level::kWarning,
+                  .event = "rolled-back",
+                  .text = cat("the run was rolled back, ", now.incarnation(),
+                              " times by now: begins anew"),
+                  .facts = {{"incarnation", now.incarnation()}}});
+      run = std::move(now);
+    }
   }
 
  private:

@@ -73,6 +73,7 @@ int run_program(std::span<const std::string> args, Terminal terminal) {
   add_control(app, chosen);
   add_worker(app, chosen);
   add_replay(app, chosen);
+  add_rollback(app, chosen);
   add_eval(app, chosen);
   add_sample(app, chosen);
   add_report(app, chosen);

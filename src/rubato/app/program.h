@@ -44,6 +44,7 @@ void add_status(CLI::App& app, CommandBody& chosen);
 void add_control(CLI::App& app, CommandBody& chosen);
 void add_worker(CLI::App& app, CommandBody& chosen);
 void add_replay(CLI::App& app, CommandBody& chosen);
+void add_rollback(CLI::App& app, CommandBody& chosen);
 void add_eval(CLI::App& app, CommandBody& chosen);
 void add_sample(CLI::App& app, CommandBody& chosen);
 void add_report(CLI::App& app, CommandBody& chosen);

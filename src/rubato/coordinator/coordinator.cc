@@ -127,6 +127,23 @@ void Coordinator::on(const Pause& event, Effects& effects) {
   if (!paused_ && started_ && !(averages() && anyone_out())) close_window(effects);
 }
 
+void Coordinator::on(const RolledBack&, Effects& effects) {
+  for (auto& [id, worker] : workers_) {
+    worker.connected = false;
+    worker.wants = false;
+    worker.tasks.clear();
+  }
+  for (const auto& [id, flight] : in_flight_) {
+    const Task& task = flight.task;
+    if (!flight.lost) give_back(task, task.ranges, task.steps, TaskId(-1));
+    fates_[static_cast<size_t>(id.value())] = TaskFate::kRefused;
+  }
+  in_flight_.clear();
+  window_opened_.reset();
+  timer_at_.reset();
+  if (!group_.empty()) close_window(effects);
+}
+
 // ---- the gate
 
 void Coordinator::on(const TaskWanted& event, Effects& effects) {

@@ -133,6 +133,7 @@ class Coordinator {
   void on(const TimerFired& event, Effects& effects);
   void on(const TaskWanted& event, Effects& effects);
   void on(const Pause& event, Effects& effects);
+  void on(const RolledBack& event, Effects& effects);
 
   // Arrival, in order: is it acceptable, what of its data is used, what is applied.
   std::optional<RejectReason> refuse(const UpdateArrived& event) const;

@@ -72,6 +72,8 @@ std::string words(const TaskWanted& wanted) {
 
 std::string words(const Pause& pause) { return pause.on ? "paused" : "resumed"; }
 
+std::string words(const RolledBack&) { return "rolled back"; }
+
 std::string words(const TimerFired& timer) { return cat("timer ", timer.timer, " fired"); }
 
 }  // namespace

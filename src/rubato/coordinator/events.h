@@ -87,8 +87,15 @@ struct Pause {
   }
 };
 
-using Event =
-    std::variant<WorkerJoined, WorkerLost, Start, UpdateArrived, TimerFired, TaskWanted, Pause>;
+/// The run was rolled back to this state: everybody who was here is gone, and nothing that was
+/// under way will come. Its data goes back in line; a round ends with the deltas that it has.
+struct RolledBack {
+  template <class A>
+  void archive(A&) {}
+};
+
+using Event = std::variant<WorkerJoined, WorkerLost, Start, UpdateArrived, TimerFired, TaskWanted,
+                           Pause, RolledBack>;
 
 // ---- effects
 

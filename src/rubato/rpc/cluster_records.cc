@@ -36,6 +36,11 @@ void Cluster::write_records(const LoggedEvent& record, const Effects& effects) {
   }
   if (const auto* pause = std::get_if<Pause>(&record.event))
     services_.sink->on_event({record.now, pause->on ? "paused" : "resumed"});
+  if (std::holds_alternative<RolledBack>(record.event)) {
+    services_.sink->on_event({record.now, "rolled-back"});
+    for (const WorkerStanding& worker : state_->coordinator().workers())
+      write_lost(worker.worker, record);
+  }
   if (const auto* lost = std::get_if<WorkerLost>(&record.event)) write_lost(lost->worker, record);
   // Whoever joins again without having been lost has dropped what it had.
   if (const auto* joined = std::get_if<WorkerJoined>(&record.event)) {
@@ -55,7 +60,7 @@ void Cluster::write_lost(WorkerId worker, const LoggedEvent& record) {
     tasks.push_back(task);
     return true;
   });
-  const bool is_gone = std::holds_alternative<WorkerLost>(record.event);
+  const bool is_gone = !std::holds_alternative<WorkerJoined>(record.event);
   if (is_gone || !tasks.empty()) timesheet_.lose(worker, record.now, tasks, *services_.sink);
 }
 

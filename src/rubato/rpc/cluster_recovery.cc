@@ -1,6 +1,7 @@
 // A cluster's beginning: the run on disk, its newest snapshot, and what the journal holds behind
 // it.
 #include "rubato/rpc/cluster.h"
+#include "rubato/rpc/rollback.h"
 #include "rubato/store/journal_reader.h"
 
 namespace rubato {
@@ -10,7 +11,14 @@ Status Cluster::recover(const std::function<StatusOr<std::vector<float>>()>& ini
   const std::string& directory = config_.directory;
   RUBATO_ASSIGN_OR_RETURN(const Codecs codecs, make_codecs(config_.machine));
   payload_ = payload_of(*codecs.up, *codecs.down, num_params_);
+  RUBATO_RETURN_IF_ERROR(complete_rollback(files, directory));
   RUBATO_ASSIGN_OR_RETURN(identity_, open_run_identity(files, directory, config_.digests));
+  if (config_.script && identity_.incarnation > 0) {
+    return absl::FailedPreconditionError(
+        cat("[cluster] ", directory,
+            ": got a run that was rolled back, want one that was not: on the virtual clock the "
+            "script alone says what happens"));
+  }
   RUBATO_ASSIGN_OR_RETURN(spool_, Spool::open(files, directory,
                                               {.quota_bytes = config_.quota_bytes,
                                                .other_use = {},

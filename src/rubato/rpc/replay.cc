@@ -2,32 +2,14 @@
 
 #include "rubato/base/digest.h"
 #include "rubato/outer/chain.h"
+#include "rubato/rpc/rollback.h"
 #include "rubato/store/file_names.h"
 #include "rubato/store/journal_reader.h"
 
 namespace rubato {
 namespace {
 
-// A store of its own for a chain that needs bases: what the run has, which includes all that its
-// newest snapshot needs; the others are made again.
-StatusOr<std::unique_ptr<VersionStore>> copy_versions(FileSystem& files, const std::string& run_dir,
-                                                      const std::string& scratch,
-                                                      const std::string& layout_digest) {
-  RUBATO_RETURN_IF_ERROR(files.remove_tree(scratch));
-  RUBATO_RETURN_IF_ERROR(files.make_directories(versions_directory(scratch)));
-  RUBATO_ASSIGN_OR_RETURN(const auto entries, files.list(versions_directory(run_dir)));
-  for (const DirectoryEntry& entry : entries) {
-    const Version version(version_of_name(entry.name));
-    if (version < Version(0)) continue;
-    const auto view = files.map(version_path(run_dir, version));
-    if (absl::IsNotFound(view.status())) continue;  // the run has gone on
-    RUBATO_RETURN_IF_ERROR(view.status());
-    RUBATO_ASSIGN_OR_RETURN(const auto copy, files.create(version_path(scratch, version)));
-    RUBATO_RETURN_IF_ERROR(copy->append(view->bytes));
-    RUBATO_RETURN_IF_ERROR(copy->close());
-  }
-  return VersionStore::open(files, scratch, layout_digest);
-}
+std::string scratch_of(const std::string& run_dir) { return join_path(run_dir, "replay"); }
 
 // The snapshot to begin with, opened: newest, or the oldest whose first record the journal has.
 StatusOr<CheckpointReader> find_snapshot(
@@ -47,10 +29,42 @@ StatusOr<CheckpointReader> find_snapshot(
 
 }  // namespace
 
+// What the run has includes all that its newest snapshot needs; the others are made again.
+StatusOr<std::unique_ptr<VersionStore>> copy_replay_versions(FileSystem& files,
+                                                             const ClusterConfig& config,
+                                                             const Layout& layout) {
+  const OuterContext context{.num_workers = config.machine.num_workers,
+                             .num_params = layout.size()};
+  RUBATO_ASSIGN_OR_RETURN(const auto chain,
+                          OuterChain::make(config.machine.chain, layout, context));
+  if (!chain->needs().task_base) return nullptr;
+  const std::string& run_dir = config.directory;
+  const std::string scratch = scratch_of(run_dir);
+  RUBATO_RETURN_IF_ERROR(files.remove_tree(scratch));
+  RUBATO_RETURN_IF_ERROR(files.make_directories(versions_directory(scratch)));
+  RUBATO_ASSIGN_OR_RETURN(const auto entries, files.list(versions_directory(run_dir)));
+  for (const DirectoryEntry& entry : entries) {
+    const Version version(version_of_name(entry.name));
+    if (version < Version(0)) continue;
+    const auto view = files.map(version_path(run_dir, version));
+    if (absl::IsNotFound(view.status())) continue;  // the run has gone on
+    RUBATO_RETURN_IF_ERROR(view.status());
+    RUBATO_ASSIGN_OR_RETURN(const auto copy, files.create(version_path(scratch, version)));
+    RUBATO_RETURN_IF_ERROR(copy->append(view->bytes));
+    RUBATO_RETURN_IF_ERROR(copy->close());
+  }
+  return VersionStore::open(files, scratch, config.digests.layout);
+}
+
+Status remove_replay_versions(FileSystem& files, const std::string& run_dir) {
+  return files.remove_tree(scratch_of(run_dir));
+}
+
 StatusOr<ReplayReport> replay(
     FileSystem& files, const ClusterConfig& config, const Layout& layout, ReplayFrom from,
     const std::function<void(const LoggedEvent&, const Effects&)>& watch) {
   const std::string& directory = config.directory;
+  RUBATO_RETURN_IF_ERROR(check_not_rolling_back(files, directory));
   RUBATO_RETURN_IF_ERROR(JournalReader::open(files, directory, {}).status());
   // Of the first record that is kept, or of the next one where a snapshot took all of them.
   RUBATO_ASSIGN_OR_RETURN(const auto segments, journal_segments(files, directory));
@@ -58,16 +72,8 @@ StatusOr<ReplayReport> replay(
   // Without kept deltas the spool holds those behind the newest snapshot, whatever the journal has.
   if (!files.exists(kept_directory(directory))) from = ReplayFrom::kNewest;
 
-  const std::string scratch = join_path(directory, "replay");
-  std::unique_ptr<VersionStore> versions;
-  const OuterContext context{.num_workers = config.machine.num_workers,
-                             .num_params = layout.size()};
-  RUBATO_ASSIGN_OR_RETURN(const auto chain,
-                          OuterChain::make(config.machine.chain, layout, context));
-  if (chain->needs().task_base) {
-    RUBATO_ASSIGN_OR_RETURN(versions,
-                            copy_versions(files, directory, scratch, config.digests.layout));
-  }
+  RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<VersionStore> versions,
+                          copy_replay_versions(files, config, layout));
   const DeltaShelf shelf{.read = [&](TaskId task) { return open_delta(files, directory, task); },
                          .remove = [](TaskId) { return absl::OkStatus(); }};
   const auto fresh_state = [&] {
@@ -111,7 +117,7 @@ StatusOr<ReplayReport> replay(
   report.effects_digest = state->coordinator().effects_digest();
   report.params_digest = digest_of(state->theta());
   versions.reset();
-  RUBATO_RETURN_IF_ERROR(files.remove_tree(scratch));
+  RUBATO_RETURN_IF_ERROR(remove_replay_versions(files, directory));
   return report;
 }
 

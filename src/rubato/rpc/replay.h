@@ -23,9 +23,16 @@ enum class ReplayFrom {
   kNewest,
 };
 
+/// Versions for a state that is made again from a snapshot: copies of the run's, in a directory of
+/// their own; null when the chain needs none. remove_replay_versions when the state is gone.
+StatusOr<std::unique_ptr<VersionStore>> copy_replay_versions(FileSystem& files,
+                                                             const ClusterConfig& config,
+                                                             const Layout& layout);
+Status remove_replay_versions(FileSystem& files, const std::string& run_dir);
+
 /// `config` is the run's: directory, machine, shards, digests. `watch` sees every record with its
 /// effects; may be null. NotFound when the directory holds no run; DataLoss or FailedPrecondition
-/// in the words of whichever file objects.
+/// in the words of whichever file objects, or while the run is rolled back.
 StatusOr<ReplayReport> replay(FileSystem& files, const ClusterConfig& config, const Layout& layout,
                               ReplayFrom from,
                               const std::function<void(const LoggedEvent&, const Effects&)>& watch);

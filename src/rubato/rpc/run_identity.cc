@@ -11,12 +11,50 @@ namespace {
 
 constexpr int kFormatVersion = 1;
 
+std::string path_of(const std::string& directory) { return join_path(directory, "cluster.json"); }
+
 std::string to_text(const RunIdentity& identity) {
-  const nlohmann::ordered_json json = {
+  nlohmann::ordered_json json = {
       {"format_version", kFormatVersion},     {"run", identity.run},
       {"incarnation", identity.incarnation},  {"recipe_digest", identity.digests.recipe},
       {"data_digest", identity.digests.data}, {"layout_digest", identity.digests.layout}};
+  if (const auto& rollback = identity.rollback) {
+    nlohmann::ordered_json& pending = json["rollback"];
+    pending = {{"step", rollback->step},
+               {"records", rollback->records},
+               {"now_ns", rollback->now},
+               {"version", rollback->version.value()},
+               {"deltas", nlohmann::ordered_json::array()}};
+    for (const TaskId task : rollback->deltas) pending["deltas"].push_back(task.value());
+  }
   return json.dump(2) + "\n";
+}
+
+// A number from 0 on, or nothing.
+std::optional<int64_t> count_of(const nlohmann::json& json) {
+  if (!json.is_number_integer()) return std::nullopt;
+  const auto count = json.get<int64_t>();
+  return count < 0 ? std::nullopt : std::optional(count);
+}
+
+std::optional<PendingRollback> rollback_of(const nlohmann::json& json) {
+  if (!json.is_object()) return std::nullopt;
+  const auto count = [&](const char* key) {
+    const auto it = json.find(key);
+    return it == json.end() ? std::nullopt : count_of(*it);
+  };
+  const auto step = count("step"), records = count("records"), now = count("now_ns"),
+             version = count("version");
+  const auto deltas = json.find("deltas");
+  if (!step || !records || !now || !version || deltas == json.end() || !deltas->is_array())
+    return std::nullopt;
+  PendingRollback rollback{*step, *records, *now, Version(*version), {}};
+  for (const auto& delta : *deltas) {
+    const auto task = count_of(delta);
+    if (!task) return std::nullopt;
+    rollback.deltas.insert(TaskId(*task));
+  }
+  return rollback;
 }
 
 StatusOr<RunIdentity> from_text(const std::string& path, const std::string& text) {
@@ -40,10 +78,15 @@ StatusOr<RunIdentity> from_text(const std::string& path, const std::string& text
   }
   if (!check_digest("cluster", "run", identity.run).ok())
     return damaged("a run that is not 32 hexadecimal digits");
-  const auto it = json.find("incarnation");
-  if (it == json.end() || !it->is_number_integer()) return damaged("no number incarnation");
-  identity.incarnation = it->get<int64_t>();
-  if (identity.incarnation < 0) return damaged("an incarnation below 0 or beyond 2^63");
+  const auto incarnation = json.find("incarnation");
+  if (incarnation == json.end() || !incarnation->is_number_integer())
+    return damaged("no number incarnation");
+  if (!count_of(*incarnation)) return damaged("an incarnation below 0 or beyond 2^63");
+  identity.incarnation = *count_of(*incarnation);
+  if (const auto rollback = json.find("rollback"); rollback != json.end()) {
+    identity.rollback = rollback_of(*rollback);
+    if (!identity.rollback) return damaged("a rollback that is none");
+  }
   return identity;
 }
 
@@ -62,20 +105,29 @@ JournalIdentity RunIdentity::journal_identity() const {
           .layout_digest = digests.layout};
 }
 
+StatusOr<RunIdentity> read_run_identity(FileSystem& files, const std::string& directory) {
+  const std::string path = path_of(directory);
+  RUBATO_ASSIGN_OR_RETURN(const std::string text, files.read_file(path));
+  return from_text(path, text);
+}
+
+Status write_run_identity(FileSystem& files, const std::string& directory,
+                          const RunIdentity& identity) {
+  return files.replace_file(path_of(directory), to_text(identity));
+}
+
 StatusOr<RunIdentity> open_run_identity(FileSystem& files, const std::string& directory,
                                         const RunDigests& digests) {
-  const std::string path = join_path(directory, "cluster.json");
-  if (!files.exists(path)) {
+  if (!files.exists(path_of(directory))) {
     RunIdentity identity;
     RUBATO_ASSIGN_OR_RETURN(const std::string drawn, random_bytes(16));
     identity.run = to_hex(drawn);
     identity.digests = digests;
     RUBATO_RETURN_IF_ERROR(files.make_directories(directory));
-    RUBATO_RETURN_IF_ERROR(files.replace_file(path, to_text(identity)));
+    RUBATO_RETURN_IF_ERROR(write_run_identity(files, directory, identity));
     return identity;
   }
-  RUBATO_ASSIGN_OR_RETURN(const std::string text, files.read_file(path));
-  RUBATO_ASSIGN_OR_RETURN(RunIdentity identity, from_text(path, text));
+  RUBATO_ASSIGN_OR_RETURN(RunIdentity identity, read_run_identity(files, directory));
   const RunDigests& before = identity.digests;
   if (digests.recipe != before.recipe)
     return differs(directory, "recipe", digests.recipe, before.recipe);

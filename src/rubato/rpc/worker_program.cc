@@ -254,6 +254,11 @@ class Worker {
 
   // ---- the inner state on disk
 
+  // Moments that were made behind a rollback are as void as the deltas: they may be what diverged.
+  std::string name_of_run() const {
+    return cat(config_.run.run(), ".", config_.run.incarnation());
+  }
+
   void walk_state(StateWalk& walk) {
     PrefixedWalk inner(walk, "inner.");
     inner_.walk_state(inner);
@@ -266,7 +271,7 @@ class Worker {
                               .build_id = config_.run.build(),
                               .recipe_digest = config_.run.recipe_digest(),
                               .data_digest = config_.run.data_digest(),
-                              .notes = {{"run", config_.run.run()}}};
+                              .notes = {{"run", name_of_run()}}};
     RUBATO_RETURN_IF_ERROR(write_checkpoint(*services_.files, config_.state_directory, meta,
                                             Layout(), {},
                                             [this](StateWalk& walk) { walk_state(walk); }));
@@ -285,7 +290,7 @@ class Worker {
     const StatusOr<CheckpointReader> reader = open_checkpoint(*services_.files, kept.front());
     Status status = reader.status();
     if (status.ok() && reader->meta().notes.contains("run") &&
-        reader->meta().notes.at("run") == config_.run.run()) {
+        reader->meta().notes.at("run") == name_of_run()) {
       status = reader->restore([this](StateWalk& walk) { walk_state(walk); });
     }
     if (!status.ok()) {

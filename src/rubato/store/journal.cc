@@ -54,6 +54,23 @@ StatusOr<Journal> Journal::open(FileSystem& files, const std::string& run_dir,
   return journal;
 }
 
+StatusOr<Journal> Journal::begin(FileSystem& files, const std::string& run_dir,
+                                 const JournalIdentity& identity, int64_t first) {
+  RUBATO_CHECK(first >= 0, first);
+  const std::string directory = journal_directory(run_dir);
+  RUBATO_RETURN_IF_ERROR(files.make_directories(directory));
+  RUBATO_ASSIGN_OR_RETURN(DirectoryLock lock, files.lock_directory(directory));
+  RUBATO_RETURN_IF_ERROR(remove_leftovers(files, directory));
+  RUBATO_ASSIGN_OR_RETURN(const std::vector<int64_t> old, journal_segments(files, run_dir));
+  for (const int64_t segment : old)
+    RUBATO_RETURN_IF_ERROR(files.remove_file(journal_segment_path(run_dir, segment)));
+  RUBATO_RETURN_IF_ERROR(files.sync_directory(directory));
+  Journal journal(files, run_dir, identity, std::move(lock));
+  journal.next_ = journal.synced_ = first;
+  RUBATO_RETURN_IF_ERROR(journal.begin_segment());
+  return journal;
+}
+
 Status Journal::recover() {
   RUBATO_ASSIGN_OR_RETURN(auto reader, JournalReader::open(*files_, run_dir_, segments_.front()));
   RUBATO_RETURN_IF_ERROR(check_identity(reader.path_, reader.identity(), identity_));

@@ -24,6 +24,11 @@ class Journal {
   static StatusOr<Journal> open(FileSystem& files, const std::string& run_dir,
                                 const JournalIdentity& identity);
 
+  /// Begins a journal anew, whose first record is number `first`; whatever was there goes, of any
+  /// run. A crash leaves any part of that, which only calling this again puts right.
+  static StatusOr<Journal> begin(FileSystem& files, const std::string& run_dir,
+                                 const JournalIdentity& identity, int64_t first);
+
   /// Takes the record into memory and returns its index. InvalidArgument when it is longer than
   /// kMaxRecordBytes.
   StatusOr<int64_t> append(std::string_view record);

@@ -14,6 +14,7 @@
 #include "rubato/app/operation.h"
 #include "rubato/app/run_notes.h"
 #include "rubato/app/run_recorder.h"
+#include "rubato/app/tls_flags.h"
 #include "rubato/base/digest.h"
 #include "rubato/metrics/report.h"
 #include "rubato/metrics/run_statistics.h"
@@ -32,6 +33,7 @@ struct CoordinatorFlags : TrainingFlags {
   int64_t start_workers = 1;
   double lease_s = 30;
   bool keep_deltas = false, virtual_clock = false, insecure = false;
+  GivenFiles tls;
   std::string http;
   double spool_gib = 0;
   double certificate_hours = static_cast<double>(kWorkerCertificateS) / 3600;
@@ -60,6 +62,11 @@ class CoordinatorProcess {
     stop_ = terminal_.watch_interrupts ? terminal_.watch_interrupts() : nullptr;
     directory_ = output_directory(flags_, "-cluster");
     RUBATO_RETURN_IF_ERROR(check_listen());
+    RUBATO_RETURN_IF_ERROR(check_given_files(flags_.tls));
+    if (flags_.tls.given()) {
+      RUBATO_ASSIGN_OR_RETURN(
+          given_, load_given_identity(files_, flags_.tls, CertificateRole::kServer, unix_now_s()));
+    }
     RUBATO_RETURN_IF_ERROR(load());
     RUBATO_RETURN_IF_ERROR(files_.make_directories(directory_));
     RUBATO_ASSIGN_OR_RETURN(lock_, files_.lock_directory(directory_));
@@ -187,10 +194,14 @@ class CoordinatorProcess {
                                           [this] { return initial_parameters(); }));
     say_recovered();
     RUBATO_ASSIGN_OR_RETURN(reception_, Reception::make(*cluster_, setup_.reception));
+    RUBATO_ASSIGN_OR_RETURN(admission_, Admission::open(files_, directory_));
+    if (given_) {
+      gatekeeper_.emplace(*admission_, unix_now_s);
+      return absl::OkStatus();
+    }
     RUBATO_ASSIGN_OR_RETURN(Authority authority,
                             Authority::create_or_load(files_, directory_, unix_now_s()));
     authority_.emplace(std::move(authority));
-    RUBATO_ASSIGN_OR_RETURN(admission_, Admission::open(files_, directory_));
     gatekeeper_.emplace(*authority_, *admission_, flags_.insecure, unix_now_s,
                         static_cast<int64_t>(flags_.certificate_hours * 3600));
     return absl::OkStatus();
@@ -213,7 +224,12 @@ class CoordinatorProcess {
   Status listen() {
     ServerConfig config;
     config.listen = to_text(address_);
-    if (!flags_.insecure) {
+    if (given_) {
+      config.certificate_pem = given_->certificate_pem;
+      config.key_pem = given_->key_pem.reveal();
+      config.ca_pem = given_->authority_pem;
+      config.wants_certificate = true;
+    } else if (!flags_.insecure) {
       std::vector<std::string> hosts = flags_.hosts;
       if (is_host(address_.host)) hosts.push_back(address_.host);
       RUBATO_ASSIGN_OR_RETURN(const ServerIdentity identity,
@@ -228,10 +244,14 @@ class CoordinatorProcess {
     // Where `rubato invite` finds out what to write into a join string.
     RUBATO_RETURN_IF_ERROR(
         files_.replace_file(join_path(directory_, "address"), to_text(address_) + "\n"));
-    log_.write({.event = "listening",
-                .text = cat("listening at ", to_text(address_), "; rubato invite ", directory_,
-                            " makes a join string for a worker"),
-                .facts = {{"address", to_text(address_)}}});
+    log_.write(
+        {.event = "listening",
+         .text =
+             cat("listening at ", to_text(address_),
+                 given_ ? cat("; rubato worker HOST:", address_.port,
+                              " --tls-cert .. joins with a certificate of ", flags_.tls.authority)
+                        : cat("; rubato invite ", directory_, " makes a join string for a worker")),
+         .facts = {{"address", to_text(address_)}}});
     RUBATO_ASSIGN_OR_RETURN(operation_,
                             Operation::begin(directory_, flags_.http, *cluster_, *admission_));
     return absl::OkStatus();
@@ -288,7 +308,8 @@ class CoordinatorProcess {
   std::optional<RunRecorder> recorder_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<Reception> reception_;
-  std::optional<Authority> authority_;
+  std::optional<GivenIdentity> given_;  // of another PKI, or
+  std::optional<Authority> authority_;  // the run's own
   std::unique_ptr<Admission> admission_;
   std::optional<Gatekeeper> gatekeeper_;
   std::unique_ptr<GrpcServer> server_;
@@ -325,6 +346,7 @@ void add_coordinator(CLI::App& app, CommandBody& chosen) {
       ->check(number_in(0.001, 90 * 24));
   add_log_flags(*command, flags->log);
   command->add_flag("--insecure", flags->insecure, "plain text instead of TLS");
+  add_tls_flags(*command, flags->tls, "--insecure");
   command->footer(
       "Example:\n  rubato coordinator recipes/demo.toml --listen 0.0.0.0:7461 --host my.machine\n"
       "  rubato invite runs/demo-cluster\n"

@@ -8,6 +8,7 @@
 #include "rubato/app/cluster_setup.h"
 #include "rubato/app/command_support.h"
 #include "rubato/app/log.h"
+#include "rubato/app/tls_flags.h"
 #include "rubato/base/digest.h"
 #include "rubato/lm/arena.h"
 #include "rubato/rpc/grpc_link.h"
@@ -28,6 +29,7 @@ struct WorkerFlags {
   double min_step_s = 0;
   double patience_s = 3600;
   bool insecure = false, enrol_only = false;
+  GivenFiles tls;
   LogFlags log;
 };
 
@@ -47,10 +49,11 @@ class WorkerProcess {
     RUBATO_RETURN_IF_ERROR(read_join());
     RUBATO_RETURN_IF_ERROR(files_.make_directories(directory_));
     RUBATO_ASSIGN_OR_RETURN(lock_, files_.lock_directory(directory_));
-    RUBATO_RETURN_IF_ERROR(become_known());
+    if (!given_) RUBATO_RETURN_IF_ERROR(become_known());
     if (flags_.enrol_only) return kExitOk;
     const std::unique_ptr<CoordinatorLink> link = make_link();
     RUBATO_ASSIGN_OR_RETURN(v1::RunDescription run, describe(*link));
+    if (given_) RUBATO_RETURN_IF_ERROR(take_number(run));
     for (;;) {
       RUBATO_RETURN_IF_ERROR(prepare(*link, run));
       const Status end = train(*link, run);
@@ -68,7 +71,51 @@ class WorkerProcess {
   }
 
  private:
+  // With an identity of another PKI an address is all there is to know.
+  Status read_address() {
+    if (flags_.join.empty() || !flags_.join_file.empty() || flags_.enrol_only) {
+      return absl::InvalidArgumentError(
+          "[worker] with --tls-cert want the coordinator's HOST:PORT, and no join string, "
+          "--join-file or --enrol-only");
+    }
+    RUBATO_ASSIGN_OR_RETURN(const Address address, parse_address(flags_.join));
+    RUBATO_RETURN_IF_ERROR(load_given());
+    link_config_.address = to_text(address);
+    link_config_.server_name.clear();
+    // The same key finds the same worker again.
+    directory_ =
+        flags_.directory.empty()
+            ? join_path("workers",
+                        digest_of(std::string_view(link_config_.address + given_->key_digest))
+                            .substr(0, 12))
+            : flags_.directory;
+    return absl::OkStatus();
+  }
+
+  Status load_given() {
+    RUBATO_ASSIGN_OR_RETURN(
+        given_, load_given_identity(files_, flags_.tls, CertificateRole::kClient, unix_now_s()));
+    link_config_.ca_pem = given_->authority_pem;
+    link_config_.certificate_pem = given_->certificate_pem;
+    link_config_.key_pem = given_->key_pem.reveal();
+    return absl::OkStatus();
+  }
+
+  // Who we are is the coordinator's to say.
+  Status take_number(const v1::RunDescription& run) {
+    if (run.worker() < 0)
+      return absl::InvalidArgumentError(
+          cat("[worker] got number ", run.worker(), " from the coordinator, want 0 or more"));
+    worker_ = WorkerId(run.worker());
+    log_.write({.event = "known",
+                .text = cat("worker ", worker_, " of ", link_config_.address, ", in ", directory_),
+                .facts = {{"worker", worker_.value()}}});
+    return absl::OkStatus();
+  }
+
   Status read_join() {
+    RUBATO_RETURN_IF_ERROR(check_given_files(flags_.tls));
+    if (flags_.tls.given()) return read_address();
     if (flags_.join.empty() == flags_.join_file.empty()) {
       return absl::InvalidArgumentError(
           "[worker] want a join string or --join-file, one of the two; rubato invite makes it");
@@ -161,8 +208,13 @@ class WorkerProcess {
     std::unique_ptr<CoordinatorLink> first = make_grpc_link(link_config_);
     if (flags_.insecure) return first;
     return std::make_unique<RenewingLink>(
-        std::move(first), [this] { return credentials_.renewal_is_due(unix_now_s()); },
+        std::move(first),
+        [this] {
+          const int64_t now = unix_now_s();
+          return given_ ? given_->renewal_is_due(now) : credentials_.renewal_is_due(now);
+        },
         [this]() -> StatusOr<std::unique_ptr<CoordinatorLink>> {
+          if (given_) return make_next_given_link();
           if (const Status renewed = get_certificate(""); !renewed.ok()) {
             log_.write({.level = Notice::Level::kWarning,
                         .event = "certificate",
@@ -176,6 +228,22 @@ class WorkerProcess {
                       .facts = {{"expires_unix_s", credentials_.expires_unix_s}}});
           return make_grpc_link(link_config_);
         });
+  }
+
+  // Whoever made the files renews them, too; until then the present certificate is used.
+  StatusOr<std::unique_ptr<CoordinatorLink>> make_next_given_link() {
+    const int64_t expires = given_->expires_unix_s;
+    const StatusOr<GivenIdentity> next =
+        load_given_identity(files_, flags_.tls, CertificateRole::kClient, unix_now_s());
+    RUBATO_RETURN_IF_ERROR(next.status());
+    if (next->expires_unix_s <= expires)
+      return absl::NotFoundError("[worker] got no newer certificate, want one in time");
+    RUBATO_RETURN_IF_ERROR(load_given());
+    log_.write({.level = Notice::Level::kDebug,
+                .event = "certificate",
+                .text = "a new certificate",
+                .facts = {{"expires_unix_s", given_->expires_unix_s}}});
+    return make_grpc_link(link_config_);
   }
 
   StatusOr<v1::RunDescription> describe(CoordinatorLink& link) {
@@ -272,7 +340,8 @@ class WorkerProcess {
   DirectoryLock lock_;
   std::optional<WorkerKey> key_;
   LinkConfig link_config_;
-  WorkerCredentials credentials_;
+  std::optional<GivenIdentity> given_;  // of another PKI, or
+  WorkerCredentials credentials_;       // of the run's own
   WorkerId worker_;
   int64_t memory_bytes_ = 0;
   int threads_ = 1;
@@ -285,7 +354,8 @@ class WorkerProcess {
 void add_worker(CLI::App& app, CommandBody& chosen) {
   auto flags = std::make_shared<WorkerFlags>();
   CLI::App* command = app.add_subcommand("worker", "a real cluster: a worker; needs a join string");
-  command->add_option("join", flags->join, "what rubato invite printed");
+  command->add_option("join", flags->join,
+                      "what rubato invite printed; with --tls-cert the coordinator's HOST:PORT");
   command->add_option("--join-file", flags->join_file,
                       "the string in a file of its owner's: not in any list of processes");
   command->add_option("--dir", flags->directory,
@@ -304,6 +374,7 @@ void add_worker(CLI::App& app, CommandBody& chosen) {
   command->add_flag("--enrol-only", flags->enrol_only,
                     "use the string up for an identity in --dir, and work later");
   command->add_flag("--insecure", flags->insecure, "plain text instead of TLS");
+  add_tls_flags(*command, flags->tls, "--insecure");
   add_log_flags(*command, flags->log);
   command->footer(
       "Example:\n  rubato worker rubato1/my.machine:7461/..\n"

@@ -52,23 +52,26 @@ Status check_secret(const AdmissionTable& table, std::string_view secret,
   return absl::OkStatus();
 }
 
+/// The worker of a key, who is new where nobody has it.
+AdmittedWorker& find_or_add(AdmissionTable& table, std::string_view key_digest,
+                            std::string_view label, int64_t now_unix_s) {
+  if (const AdmittedWorker* known = table.find_key(key_digest)) return *table.find(known->id);
+  return table.workers.emplace_back(AdmittedWorker{.id = WorkerId(table.next_worker++),
+                                                   .label = std::string(label),
+                                                   .created_unix_s = now_unix_s,
+                                                   .key_digest = std::string(key_digest),
+                                                   .certificates = {}});
+}
+
 /// After check_secret.
 WorkerId let_in(AdmissionTable& table, std::string_view secret, std::string_view key_digest,
                 int64_t now_unix_s) {
   const size_t index =
       static_cast<size_t>(find_invitation(table, secret) - table.invitations.data());
   Invitation& invitation = table.invitations[index];
-  const AdmittedWorker* known = table.find_key(key_digest);
-  if (known == nullptr) {
-    table.workers.push_back({.id = WorkerId(table.next_worker++),
-                             .label = invitation.label,
-                             .created_unix_s = now_unix_s,
-                             .key_digest = std::string(key_digest),
-                             .certificates = {}});
-    known = &table.workers.back();
-  }
-  invitation.used_by = known->id;
-  return known->id;
+  const AdmittedWorker& worker = find_or_add(table, key_digest, invitation.label, now_unix_s);
+  invitation.used_by = worker.id;
+  return worker.id;
 }
 
 Status no_worker(WorkerId worker, const AdmissionTable& table) {
@@ -159,6 +162,23 @@ StatusOr<WorkerId> Admission::worker_of_key(std::string_view key_digest) {
   if (worker == nullptr || worker->revoked)
     return denied("a key that is not of a worker here, or not any more, want one that enrolled");
   return worker->id;
+}
+
+StatusOr<WorkerId> Admission::admit(std::string_view key_digest, std::string_view label,
+                                    int64_t now_unix_s) {
+  const auto judge = [](const AdmittedWorker& worker) -> StatusOr<WorkerId> {
+    if (!worker.revoked) return worker.id;
+    return absl::PermissionDeniedError(cat("[admission] got the key of worker ", worker.id,
+                                           ", which was revoked, want another key"));
+  };
+  const auto table = list();
+  if (const AdmittedWorker* known = table->find_key(key_digest)) return judge(*known);
+  StatusOr<WorkerId> worker = absl::InternalError("");
+  RUBATO_RETURN_IF_ERROR(change([&](AdmissionTable& changed) {
+    worker = judge(find_or_add(changed, key_digest, label, now_unix_s));
+    return absl::OkStatus();
+  }));
+  return worker;
 }
 
 Status Admission::record_certificate(WorkerId worker, std::string_view serial,

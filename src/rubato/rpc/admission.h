@@ -49,6 +49,9 @@ class Admission {
   /// The worker of a key, for a certificate to follow one that ends or has ended: no secret wanted,
   /// since it is of use to the key's owner only. PermissionDenied when it is unknown or revoked.
   StatusOr<WorkerId> worker_of_key(std::string_view key_digest);
+  /// The worker of a key that somebody else vouches for: a new one of that label, or the known one.
+  /// PermissionDenied when it is revoked. Only a key that was never here waits for the disk.
+  StatusOr<WorkerId> admit(std::string_view key_digest, std::string_view label, int64_t now_unix_s);
   /// Certificates count only once they are here. The worker's expired ones are forgotten, and of
   /// the others all but the last 16. NotFound when there is no such worker, PermissionDenied when
   /// it is revoked.

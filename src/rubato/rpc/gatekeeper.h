@@ -24,21 +24,32 @@ class Gatekeeper {
   /// certificates last.
   Gatekeeper(const Authority& authority, Admission& admission, bool takes_tokens,
              std::function<int64_t()> now_unix_s, int64_t validity_s = kWorkerCertificateS)
-      : authority_(authority),
+      : authority_(&authority),
         admission_(admission),
         takes_tokens_(takes_tokens),
         now_unix_s_(std::move(now_unix_s)),
         validity_s_(validity_s) {}
 
+  /// Of a PKI that is not ours: whoever TLS has verified is a worker, by its key. Nobody enrols.
+  Gatekeeper(Admission& admission, std::function<int64_t()> now_unix_s)
+      : authority_(nullptr),
+        admission_(admission),
+        takes_tokens_(false),
+        now_unix_s_(std::move(now_unix_s)),
+        validity_s_(0) {}
+
   /// Unauthenticated for somebody who shows nothing, PermissionDenied for whoever may not enter.
   StatusOr<WorkerId> identify(const Caller& caller) const;
-  /// A secret and a request make a worker.
+  /// A secret and a request make a worker. FailedPrecondition where the PKI is not ours.
   StatusOr<v1::EnrolReply> enrol(const v1::EnrolRequest& request);
   /// A known key gets its next certificate.
   StatusOr<v1::EnrolReply> renew(const v1::RenewRequest& request);
 
  private:
-  const Authority& authority_;
+  StatusOr<WorkerId> identify_given(const std::string& certificate_pem) const;
+  Status check_enrolment() const;
+
+  const Authority* authority_;
   Admission& admission_;
   bool takes_tokens_;
   std::function<int64_t()> now_unix_s_;

@@ -100,7 +100,10 @@ class ControlService final : public v1::Control::Service {
     const StatusOr<Door::Entry> entry = door_.enter(*context);
     if (!entry.ok()) return to_grpc(entry.status());
     StatusOr<v1::RunDescription> description = reception_.describe(*request);
-    if (description.ok()) *reply = std::move(*description);
+    if (description.ok()) {
+      *reply = std::move(*description);
+      reply->set_worker(entry->worker.value());
+    }
     return to_grpc(description.status());
   }
 

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include <openssl/bio.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 
 #include "rubato/rpc/crypto.h"
@@ -11,6 +12,7 @@ namespace rubato {
 namespace {
 
 constexpr size_t kLongest = 64 * 1024;
+constexpr size_t kLongestBundle = 1 << 20;
 constexpr std::string_view kSpaces = " \t\r\n";
 
 using Bio = std::unique_ptr<BIO, decltype(&BIO_free_all)>;
@@ -57,6 +59,29 @@ StatusOr<std::string> pem_to_der(std::string_view who, std::string_view label,
   if (rest_of(bio).find_first_not_of(kSpaces) != std::string_view::npos)
     return refused("more text behind the block");
   return std::string(reinterpret_cast<const char*>(block.data), static_cast<size_t>(block.size));
+}
+
+StatusOr<std::vector<PemBlock>> pem_blocks(std::string_view who, std::string_view text) {
+  const auto refused = [&](std::string_view got) {
+    return absl::InvalidArgumentError(cat("[x509] ", who, ": got ", got, ", want PEM blocks"));
+  };
+  if (text.size() > kLongestBundle) return refused(cat(text.size(), " bytes"));
+  const Bio bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free_all);
+  std::vector<PemBlock> blocks;
+  for (;;) {
+    Block block;
+    if (PEM_read_bio(bio.get(), &block.name, &block.header, &block.data, &block.size) != 1) {
+      const bool is_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+      const std::string error = take_openssl_error();
+      if (!is_end) return refused(cat("text that does not read (", error, ")"));
+      if (blocks.empty()) return refused("none");
+      return blocks;
+    }
+    blocks.push_back(
+        {block.name,
+         std::string(reinterpret_cast<const char*>(block.data), static_cast<size_t>(block.size)),
+         *block.header != '\0'});
+  }
 }
 
 std::string der_to_pem(std::string_view label, std::string_view der) {

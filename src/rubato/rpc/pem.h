@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "rubato/base/status.h"
 
@@ -13,6 +14,13 @@ namespace rubato {
 /// it is encrypted, or above 64 KiB.
 StatusOr<std::string> pem_to_der(std::string_view who, std::string_view label,
                                  std::string_view pem);
+struct PemBlock {
+  std::string label, der;
+  bool is_encrypted = false;
+};
+/// All blocks in a text of up to 1 MiB, at least one; what stands between them is passed over.
+/// InvalidArgument as above.
+StatusOr<std::vector<PemBlock>> pem_blocks(std::string_view who, std::string_view text);
 /// The DER is not empty.
 std::string der_to_pem(std::string_view label, std::string_view der);
 

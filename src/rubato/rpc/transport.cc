@@ -31,7 +31,7 @@ std::shared_ptr<grpc::Channel> make_channel(const LinkConfig& config) {
   if (config.ca_pem.empty()) {
     return grpc::CreateCustomChannel(config.address, grpc::InsecureChannelCredentials(), arguments);
   }
-  arguments.SetSslTargetNameOverride("rubato-coordinator");
+  if (!config.server_name.empty()) arguments.SetSslTargetNameOverride(config.server_name);
   grpc::SslCredentialsOptions options;
   options.pem_root_certs = config.ca_pem;
   options.pem_cert_chain = config.certificate_pem;
@@ -43,7 +43,9 @@ std::shared_ptr<grpc::ServerCredentials> server_credentials(const ServerConfig& 
   keep_grpc();
   if (config.certificate_pem.empty()) return grpc::InsecureServerCredentials();
   // Whoever shows a certificate must have one of ours; who has none can only enrol.
-  grpc::SslServerCredentialsOptions options(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
+  grpc::SslServerCredentialsOptions options(
+      config.wants_certificate ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                               : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
   options.pem_root_certs = config.ca_pem;
   options.pem_key_cert_pairs.push_back({config.key_pem, config.certificate_pem});
   return grpc::SslServerCredentials(options);

@@ -40,6 +40,10 @@ class PrivateKey {
   static StatusOr<PrivateKey> make();
   static StatusOr<PrivateKey> parse(std::string_view who, std::string_view pem);
 
+  /// One that we did not make: EC on P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits; PKCS #8
+  /// or the older forms of EC and RSA.
+  static StatusOr<PrivateKey> parse_foreign(std::string_view who, std::string_view pem);
+
   /// PKCS #8, not encrypted.
   StatusOr<Secret> pem() const;
   PublicKey public_key() const { return PublicKey(key_); }
@@ -93,6 +97,10 @@ class Certificate {
   int64_t not_before_unix_s() const;
   int64_t not_after_unix_s() const;
   bool is_of(const PublicKey& key) const;
+  /// May be used for that, by its own extensions; says nothing about who signed it.
+  bool is_for(CertificateRole role) const;
+  /// PermissionDenied when it is of a kind that nobody here knows.
+  StatusOr<PublicKey> public_key() const;
 
   /// PermissionDenied unless `authority`, and nobody between, signed this certificate for `role`,
   /// and it is valid at `now_unix_s`. `host`, unless empty, has to be among its names.
@@ -105,5 +113,8 @@ class Certificate {
                                     x509_st* authority, evp_pkey_st* authority_key);
   std::shared_ptr<x509_st> x509_;
 };
+
+/// All certificates of a file, at least one, in their order; no other blocks beside them.
+StatusOr<std::vector<Certificate>> parse_certificates(std::string_view who, std::string_view pem);
 
 }  // namespace rubato

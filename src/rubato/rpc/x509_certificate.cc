@@ -27,6 +27,7 @@ constexpr char kLabel[] = "CERTIFICATE";
 constexpr int kSerialBytes = 16;
 
 std::shared_ptr<X509> owned(X509* x509) { return {x509, X509_free}; }
+std::shared_ptr<EVP_PKEY> owned(EVP_PKEY* key) { return {key, EVP_PKEY_free}; }
 
 std::string_view as_text(const ASN1_STRING* string) {
   return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
@@ -132,6 +133,19 @@ StatusOr<Certificate> Certificate::parse(std::string_view who, std::string_view 
   return parse_der(who, der);
 }
 
+StatusOr<std::vector<Certificate>> parse_certificates(std::string_view who, std::string_view pem) {
+  RUBATO_ASSIGN_OR_RETURN(const std::vector<PemBlock> blocks, pem_blocks(who, pem));
+  std::vector<Certificate> certificates;
+  for (const PemBlock& block : blocks) {
+    if (block.label != kLabel || block.is_encrypted)
+      return absl::InvalidArgumentError(
+          cat("[x509] ", who, ": got a block of another kind, want PEM blocks ", kLabel));
+    RUBATO_ASSIGN_OR_RETURN(Certificate certificate, Certificate::parse_der(who, block.der));
+    certificates.push_back(std::move(certificate));
+  }
+  return certificates;
+}
+
 StatusOr<Certificate> Certificate::parse_der(std::string_view who, std::string_view der) {
   const auto* at = reinterpret_cast<const unsigned char*>(der.data());
   const auto* const end = at + der.size();
@@ -203,6 +217,20 @@ int64_t Certificate::not_after_unix_s() const { return to_unix_s(X509_get0_notAf
 bool Certificate::is_of(const PublicKey& key) const {
   const EVP_PKEY* own = X509_get0_pubkey(x509_.get());
   return own != nullptr && EVP_PKEY_eq(own, key.key_.get()) == 1;
+}
+
+bool Certificate::is_for(CertificateRole role) const {
+  if (role == CertificateRole::kAuthority) return X509_check_ca(x509_.get()) != 0;
+  const int purpose =
+      role == CertificateRole::kServer ? X509_PURPOSE_SSL_SERVER : X509_PURPOSE_SSL_CLIENT;
+  return X509_check_purpose(x509_.get(), purpose, 0) == 1;
+}
+
+StatusOr<PublicKey> Certificate::public_key() const {
+  const auto key = owned(X509_get_pubkey(x509_.get()));
+  if (key != nullptr) return PublicKey(key);
+  return absl::PermissionDeniedError(cat("[x509] got a certificate of a key that does not read (",
+                                         take_openssl_error(), "), want one that does"));
 }
 
 Status Certificate::check(std::string_view who, const Certificate& authority, CertificateRole role,

@@ -86,6 +86,30 @@ StatusOr<PrivateKey> PrivateKey::parse(std::string_view who, std::string_view pe
   return PrivateKey(key);
 }
 
+StatusOr<PrivateKey> PrivateKey::parse_foreign(std::string_view who, std::string_view pem) {
+  const auto refused = [&](std::string_view got) {
+    return absl::InvalidArgumentError(
+        cat("[x509] ", who, ": got ", got,
+            ", want one private key: EC on P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits"));
+  };
+  RUBATO_ASSIGN_OR_RETURN(std::vector<PemBlock> blocks, pem_blocks(who, pem));
+  // What `openssl ecparam` writes in front of a key says nothing that the key does not.
+  std::erase_if(blocks, [](const PemBlock& block) { return block.label == "EC PARAMETERS"; });
+  if (blocks.size() != 1 || !blocks[0].label.ends_with(kKeyLabel)) return refused("other blocks");
+  if (blocks[0].is_encrypted || blocks[0].label.starts_with("ENCRYPTED"))
+    return refused("an encrypted key");
+  const std::string& der = blocks[0].der;
+  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
+  const auto* const end = at + der.size();
+  const auto key = owned(d2i_AutoPrivateKey(nullptr, &at, static_cast<long>(der.size())));
+  if (key == nullptr || at != end) {
+    return refused(cat("a key that does not read (",
+                       key == nullptr ? take_openssl_error() : "more bytes behind it", ")"));
+  }
+  if (!is_accepted(key.get())) return refused("a key of another kind");
+  return PrivateKey(key);
+}
+
 StatusOr<Secret> PrivateKey::pem() const {
   const std::unique_ptr<PKCS8_PRIV_KEY_INFO, decltype(&PKCS8_PRIV_KEY_INFO_free)> info(
       EVP_PKEY2PKCS8(key_.get()), PKCS8_PRIV_KEY_INFO_free);

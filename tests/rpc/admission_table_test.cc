@@ -18,7 +18,7 @@ AdmissionTable sample() {
   table.invitations = {{0, "first", 100, 200, salt, hash, WorkerId(0)},
                        {2, "", 100, 200, salt, hash}};
   table.workers = {
-      {WorkerId(0), "first", 150, std::string(64, 'b'), false, {{"0c", 300}, {"0d", 400}}},
+      {WorkerId(0), "first", 150, std::string(64, 'b'), false, {{"0c", 300}, {"0d", 400}}, hash},
       {WorkerId(1), "", 160, std::string(64, 'c'), true, {}}};
   return table;
 }

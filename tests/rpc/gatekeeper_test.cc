@@ -58,12 +58,43 @@ TEST_F(GatekeeperTest, TokensCountWherePlainTextIsSpokenAlone) {
   const Caller caller{.worker = reply->worker(), .token = reply->token()};
   EXPECT_EQ(plain.identify(caller)->value(), reply->worker());
   expect_refusal(gatekeeper(false).identify(caller).status(), Code::kUnauthenticated, "[door]");
+  EXPECT_EQ(reply->token().size(), 32u);
+  EXPECT_THAT(*files_.read_file("/run/admission.json"),
+              testing::Not(testing::HasSubstr(reply->token())));
   for (const Caller& wrong :
        {Caller{}, Caller{.worker = reply->worker()}, Caller{.token = reply->token()},
         Caller{.worker = reply->worker() + 1, .token = reply->token()},
         Caller{.worker = reply->worker(), .token = reply->token() + "0"},
         Caller{.worker = reply->worker(), .token = std::string(1000, 'f')}})
     expect_refusal(plain.identify(wrong).status(), Code::kUnauthenticated, "[door]");
+}
+
+// The serial of its certificate stands in a file that others may read: it is no secret.
+TEST_F(GatekeeperTest, WhatStandsInTheAdmissionTableOpensNothing) {
+  Gatekeeper plain = gatekeeper(true);
+  const auto reply = plain.enrol(request(make_request()));
+  const AdmittedWorker worker = admission_->list()->workers.at(0);
+  for (const std::string& text :
+       {worker.certificates.at(0).serial, worker.token_hash, worker.key_digest}) {
+    const Caller caller{.worker = reply->worker(), .token = text};
+    expect_refusal(plain.identify(caller).status(), Code::kUnauthenticated, "[door]");
+  }
+}
+
+TEST_F(GatekeeperTest, ATokenIsSaidOnceAndTheNextOneEndsIt) {
+  Gatekeeper plain = gatekeeper(true);
+  const v1::EnrolRequest one = request(make_request());
+  const auto first = plain.enrol(one), again = plain.enrol(one);
+  ASSERT_TRUE(first.ok() && again.ok()) << again.status();
+  EXPECT_NE(first->token(), again->token());
+  const Caller old{.worker = first->worker(), .token = first->token()};
+  expect_refusal(plain.identify(old).status(), Code::kUnauthenticated, "[door]");
+  EXPECT_TRUE(plain.identify({.worker = again->worker(), .token = again->token()}).ok());
+  v1::RenewRequest renewal;
+  renewal.set_csr_pem(one.csr_pem());
+  EXPECT_EQ(plain.renew(renewal)->token(), "") << "whoever was on the way has seen the request";
+  EXPECT_EQ(gatekeeper(false).enrol(request(make_request()))->token(), "") << "TLS needs none";
+  EXPECT_TRUE(plain.identify({.worker = again->worker(), .token = again->token()}).ok());
 }
 
 TEST_F(GatekeeperTest, WhatIsNoCertificateIsNobodys) {

@@ -49,6 +49,25 @@ TEST(WorkerKey, KeepsWhatItWasGiven) {
   EXPECT_EQ((*found)->begins_unix_s, kNow - 3600);
 }
 
+TEST(WorkerKey, KeepsATokenThatIsItsOwnersAlone) {
+  MemoryFileSystem files;
+  const WorkerKey key = WorkerKey::create_or_load(files, "/identity").value();
+  EXPECT_FALSE(key.token(files)->has_value());
+  const std::string text(32, 'q');
+  ASSERT_TRUE(key.keep_token(files, {7, Secret(text)}).ok());
+  EXPECT_EQ(*files.file_access("/identity/worker.token"), FileAccess::kOwner);
+  files.restart(CrashKeeps::kNothing);
+  const auto kept = key.token(files);
+  ASSERT_TRUE(kept.ok() && kept->has_value()) << kept.status();
+  EXPECT_EQ((*kept)->worker, 7);
+  EXPECT_EQ((*kept)->token.reveal(), text);
+  for (const std::string& wrong : {std::string(), std::string("\n"), "7" + text + "\n", "7 " + text,
+                                   "-1 " + text + "\n", "x " + text + "\n", std::string("7 q\n")}) {
+    ASSERT_TRUE(files.replace_private_file("/identity/worker.token", wrong).ok());
+    EXPECT_TRUE(absl::IsDataLoss(key.token(files).status())) << wrong;
+  }
+}
+
 TEST(WorkerKey, RenewsAfterTwoThirdsOfALife) {
   const WorkerCredentials credentials = {"", "", kNow, kNow + 300};
   EXPECT_EQ(credentials.renewal_unix_s(), kNow + 200);

@@ -148,8 +148,13 @@ class WorkerProcess {
     key_.emplace(std::move(key));
     RUBATO_ASSIGN_OR_RETURN(const std::optional<WorkerCredentials> before,
                             key_->credentials(files_));
+    if (flags_.insecure) {
+      RUBATO_ASSIGN_OR_RETURN(const std::optional<WorkerToken> token, key_->token(files_));
+      if (token) use_token(*token);
+    }
     // A key that has enrolled gets its next certificate without a secret.
-    RUBATO_RETURN_IF_ERROR(find_coordinator(before ? "" : join_.secret.reveal()));
+    RUBATO_RETURN_IF_ERROR(
+        find_coordinator(before && !flags_.insecure ? "" : join_.secret.reveal()));
     log_.write({.event = "known",
                 .text = cat("worker ", worker_, " of ", join_.redacted(), ", in ", directory_),
                 .facts = {{"worker", worker_.value()}}});
@@ -165,11 +170,27 @@ class WorkerProcess {
       link_config_.address = to_text(address);
       status = flags_.insecure ? absl::OkStatus() : pin_authority(address);
       const bool is_right = status.ok();
-      if (is_right) status = get_certificate(secret);
+      if (is_right && is_enrolled()) status = probe();
+      if (is_right && !is_enrolled()) status = get_certificate(secret);
       if (is_right && !absl::IsUnavailable(status)) return status;
       failures.push_back(std::string(status.message()));
     }
     return {status.code(), join(failures, "; ")};
+  }
+
+  // With a token, which needs no renewal.
+  bool is_enrolled() const { return !link_config_.token.empty(); }
+  Status probe() {
+    const Status status = describe(*make_grpc_link(link_config_)).status();
+    // The coordinator has forgotten it: the join string is what is left.
+    if (absl::IsUnauthenticated(status)) link_config_.token.clear();
+    return status;
+  }
+
+  void use_token(const WorkerToken& token) {
+    worker_ = WorkerId(token.worker);
+    link_config_.worker = token.worker;
+    link_config_.token = token.token.reveal();
   }
 
   Status pin_authority(const Address& address) {
@@ -191,8 +212,9 @@ class WorkerProcess {
     RUBATO_ASSIGN_OR_RETURN(const v1::EnrolReply reply, enrol_over_grpc(anonymous, request));
     worker_ = WorkerId(reply.worker());
     if (flags_.insecure) {
-      link_config_.worker = reply.worker();
-      link_config_.token = reply.token();
+      const WorkerToken token{reply.worker(), Secret(reply.token())};
+      RUBATO_RETURN_IF_ERROR(key_->keep_token(files_, token));
+      use_token(token);
       return absl::OkStatus();
     }
     RUBATO_ASSIGN_OR_RETURN(credentials_, key_->keep(files_, reply.certificate_pem(),
@@ -238,6 +260,9 @@ class WorkerProcess {
     RUBATO_RETURN_IF_ERROR(next.status());
     if (next->expires_unix_s <= expires)
       return absl::NotFoundError("[worker] got no newer certificate, want one in time");
+    // Another key is another worker: whoever starts this one again makes it that.
+    if (next->key_digest != given_->key_digest)
+      return absl::FailedPreconditionError("[worker] got another key, want the same one");
     RUBATO_RETURN_IF_ERROR(load_given());
     log_.write({.level = Notice::Level::kDebug,
                 .event = "certificate",

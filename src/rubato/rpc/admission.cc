@@ -196,12 +196,25 @@ Status Admission::record_certificate(WorkerId worker, std::string_view serial,
   });
 }
 
+StatusOr<Secret> Admission::draw_token(WorkerId worker) {
+  RUBATO_ASSIGN_OR_RETURN(Secret token, draw_join_secret());
+  RUBATO_RETURN_IF_ERROR(change([&](AdmissionTable& table) -> Status {
+    AdmittedWorker* entry = table.find(worker);
+    if (entry == nullptr) return no_worker(worker, table);
+    if (entry->revoked) return denied(cat("revoked worker ", worker, ", want a present one"));
+    entry->token_hash = to_hex(sha256(token.reveal()));
+    return absl::OkStatus();
+  }));
+  return token;
+}
+
 Status Admission::revoke(WorkerId worker) {
   return change([&](AdmissionTable& table) -> Status {
     AdmittedWorker* entry = table.find(worker);
     if (entry == nullptr) return no_worker(worker, table);
     entry->revoked = true;
     entry->certificates.clear();
+    entry->token_hash.clear();
     return absl::OkStatus();
   });
 }
@@ -212,6 +225,13 @@ bool Admission::is_allowed(WorkerId worker, std::string_view serial) const {
   return entry != nullptr && !entry->revoked &&
          std::ranges::find(entry->certificates, serial, &IssuedSerial::serial) !=
              entry->certificates.end();
+}
+
+bool Admission::is_token_of(WorkerId worker, std::string_view token) const {
+  const auto table = list();
+  const AdmittedWorker* entry = table->find(worker);
+  return entry != nullptr && !entry->revoked &&
+         equal_in_constant_time(to_hex(sha256(token)), entry->token_hash);
 }
 
 std::shared_ptr<const AdmissionTable> Admission::list() const {

@@ -57,12 +57,17 @@ class Admission {
   /// it is revoked.
   Status record_certificate(WorkerId worker, std::string_view serial, int64_t expires_unix_s,
                             int64_t now_unix_s);
-  /// For good: neither its certificates nor its key open anything any more. NotFound when there is
-  /// no such worker.
+  /// What the worker shows from now on where no TLS is spoken; nowhere else, only its hash is kept.
+  /// The one before opens nothing any more. Errors as record_certificate.
+  StatusOr<Secret> draw_token(WorkerId worker);
+  /// For good: neither its certificates, its token nor its key open anything any more. NotFound
+  /// when there is no such worker.
   Status revoke(WorkerId worker);
 
   /// Not revoked, and the serial is one of its last. As of the latest change here or refresh().
   bool is_allowed(WorkerId worker, std::string_view serial) const;
+  /// Not revoked, and the token is its last; how long that takes tells nothing about a token.
+  bool is_token_of(WorkerId worker, std::string_view token) const;
   /// All of it, as of the same moment.
   std::shared_ptr<const AdmissionTable> list() const;
 

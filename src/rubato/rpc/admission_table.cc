@@ -74,12 +74,14 @@ json to_json(const AdmittedWorker& worker) {
   json certificates = json::array();
   for (const IssuedSerial& issued : worker.certificates)
     certificates.push_back({{"serial", issued.serial}, {"expires_unix_s", issued.expires_unix_s}});
-  return {{"id", worker.id.value()},
-          {"label", worker.label},
-          {"created_unix_s", worker.created_unix_s},
-          {"key_digest", worker.key_digest},
-          {"revoked", worker.revoked},
-          {"certificates", std::move(certificates)}};
+  json object = {{"id", worker.id.value()},
+                 {"label", worker.label},
+                 {"created_unix_s", worker.created_unix_s},
+                 {"key_digest", worker.key_digest},
+                 {"revoked", worker.revoked},
+                 {"certificates", std::move(certificates)}};
+  if (!worker.token_hash.empty()) object["token_hash"] = worker.token_hash;
+  return object;
 }
 
 AdmittedWorker worker_from(const json& object) {
@@ -89,6 +91,7 @@ AdmittedWorker worker_from(const json& object) {
                            .key_digest = hex_in(object, "key_digest", kHashDigits),
                            .revoked = object.at("revoked").get<bool>(),
                            .certificates = {}};
+  if (object.contains("token_hash")) worker.token_hash = hex_in(object, "token_hash", kHashDigits);
   for (const json& issued : array_in(object, "certificates")) {
     const size_t digits = issued.at("serial").get_ref<const std::string&>().size();
     if (digits < 2 || digits > kLongestSerial || digits % 2 != 0)

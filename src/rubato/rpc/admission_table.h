@@ -1,6 +1,6 @@
 // Who was invited and who came in, as it lies in DIR/admission.json. The grammar is in
-// docs/formats.md, "Admission". Of a secret only a salted hash is here; the secret has 160 random
-// bits, so nothing can be guessed from it.
+// docs/formats.md, "Admission". Of a secret only a hash is here; a secret has 160 random bits, so
+// nothing can be guessed from it.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +40,8 @@ struct AdmittedWorker {
   std::string key_digest;  // of its public key: 64 hexadecimal digits, no two workers' the same
   bool revoked = false;
   std::vector<IssuedSerial> certificates;  // oldest first
+  // Of what it shows where no TLS is spoken: SHA-256 in 64 hexadecimal digits; "": it has none.
+  std::string token_hash = {};
   friend bool operator==(const AdmittedWorker&, const AdmittedWorker&) = default;
 };
 

@@ -9,7 +9,6 @@ v1::EnrolReply reply_of(const Enrolled& enrolled) {
   v1::EnrolReply reply;
   reply.set_worker(enrolled.worker.value());
   reply.set_certificate_pem(enrolled.certificate.pem);
-  reply.set_token(enrolled.certificate.serial);
   return reply;
 }
 
@@ -21,7 +20,7 @@ StatusOr<WorkerId> Gatekeeper::identify(const Caller& caller) const {
   if (!caller.certificate_pem.empty())
     return identify_worker(*authority_, admission_, caller.certificate_pem, now_unix_s_());
   if (takes_tokens_ && !caller.token.empty() &&
-      admission_.is_allowed(WorkerId(caller.worker), caller.token)) {
+      admission_.is_token_of(WorkerId(caller.worker), caller.token)) {
     return WorkerId(caller.worker);
   }
   return absl::UnauthenticatedError(
@@ -55,7 +54,12 @@ StatusOr<v1::EnrolReply> Gatekeeper::enrol(const v1::EnrolRequest& request) {
   RUBATO_ASSIGN_OR_RETURN(const Enrolled enrolled,
                           enrol_worker(*authority_, admission_, request.secret(), request.csr_pem(),
                                        now_unix_s_(), validity_s_));
-  return reply_of(enrolled);
+  v1::EnrolReply reply = reply_of(enrolled);
+  if (takes_tokens_) {
+    RUBATO_ASSIGN_OR_RETURN(const Secret token, admission_.draw_token(enrolled.worker));
+    reply.set_token(token.reveal());
+  }
+  return reply;
 }
 
 StatusOr<v1::EnrolReply> Gatekeeper::renew(const v1::RenewRequest& request) {

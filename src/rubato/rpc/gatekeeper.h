@@ -14,7 +14,7 @@ namespace rubato {
 struct Caller {
   std::string certificate_pem = {};  // of the peer, verified by TLS; "" without TLS
   int64_t worker = -1;               // with `token`, without TLS
-  std::string token = {};            // serial of the worker's certificate
+  std::string token = {};            // that its enrolment gave it
 };
 
 /// Thread-safe. Tokens open the door only where the coordinator was told to speak plain text.
@@ -40,9 +40,10 @@ class Gatekeeper {
 
   /// Unauthenticated for somebody who shows nothing, PermissionDenied for whoever may not enter.
   StatusOr<WorkerId> identify(const Caller& caller) const;
-  /// A secret and a request make a worker. FailedPrecondition where the PKI is not ours.
+  /// A secret and a request make a worker. Where tokens open the door the reply holds one, which
+  /// ends the one before. FailedPrecondition where the PKI is not ours.
   StatusOr<v1::EnrolReply> enrol(const v1::EnrolRequest& request);
-  /// A known key gets its next certificate.
+  /// A known key gets its next certificate, and no token: a request is no secret.
   StatusOr<v1::EnrolReply> renew(const v1::RenewRequest& request);
 
  private:

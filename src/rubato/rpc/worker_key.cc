@@ -1,5 +1,8 @@
 #include "rubato/rpc/worker_key.h"
 
+#include <charconv>
+
+#include "rubato/rpc/crypto.h"
 #include "rubato/rpc/key_file.h"
 
 namespace rubato {
@@ -8,6 +11,7 @@ namespace {
 constexpr std::string_view kKeyFile = "worker.key";
 constexpr std::string_view kCertificateFile = "worker.crt";
 constexpr std::string_view kAuthorityFile = "authority.crt";
+constexpr std::string_view kTokenFile = "worker.token";
 
 WorkerCredentials credentials_of(const Certificate& certificate, const Certificate& authority) {
   return {.certificate = certificate.pem(),
@@ -51,6 +55,28 @@ StatusOr<WorkerCredentials> WorkerKey::keep(FileSystem& files, std::string_view 
   RUBATO_RETURN_IF_ERROR(
       files.replace_file(join_path(directory_, kCertificateFile), certificate.pem()));
   return credentials_of(certificate, authority);
+}
+
+Status WorkerKey::keep_token(FileSystem& files, const WorkerToken& token) const {
+  return files.replace_private_file(join_path(directory_, kTokenFile),
+                                    cat(token.worker, " ", token.token.reveal(), "\n"));
+}
+
+StatusOr<std::optional<WorkerToken>> WorkerKey::token(FileSystem& files) const {
+  const std::string path = join_path(directory_, kTokenFile);
+  if (!files.exists(path)) return std::nullopt;
+  RUBATO_ASSIGN_OR_RETURN(const std::string text, files.read_file(path));
+  int64_t worker = -1;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, worker);
+  const std::string_view rest(stop, static_cast<size_t>(end - stop));
+  if (error != std::errc() || worker < 0 || !rest.starts_with(' ') || !rest.ends_with('\n') ||
+      !is_join_secret(rest.substr(1, rest.size() - 2))) {
+    return absl::DataLossError(cat("[worker_key] ", path,
+                                   ": got no number and token, want what was kept there; remove it "
+                                   "and join with a new string"));
+  }
+  return WorkerToken{worker, Secret(std::string(rest.substr(1, rest.size() - 2)))};
 }
 
 StatusOr<std::optional<WorkerCredentials>> WorkerKey::credentials(FileSystem& files) const {

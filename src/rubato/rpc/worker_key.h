@@ -3,6 +3,7 @@
 //   worker.key       its private key, P-256, PKCS #8; made here, mode 0600, never sent
 //   worker.crt       the latest certificate that the coordinator gave it
 //   authority.crt    the coordinator's authority: its only root
+//   worker.token     where plain text is spoken: its number and what it shows instead, mode 0600
 //
 // Requests are made from the key whenever one is needed. A worker that still has its key is known
 // to the coordinator after its certificate has ended (enrolment.h). One process at a time uses a
@@ -31,6 +32,12 @@ struct WorkerCredentials {
   bool renewal_is_due(int64_t now_unix_s) const { return now_unix_s >= renewal_unix_s(); }
 };
 
+/// What a worker shows where plain text is spoken.
+struct WorkerToken {
+  int64_t worker = 0;
+  Secret token;
+};
+
 class WorkerKey {
  public:
   /// The key in the directory, which is made with its parents where it is missing.
@@ -48,6 +55,11 @@ class WorkerKey {
   /// PermissionDenied when it is not.
   StatusOr<WorkerCredentials> keep(FileSystem& files, std::string_view certificate_pem,
                                    std::string_view authority_pem, int64_t now_unix_s) const;
+
+  /// Keeps a token: it is said only once.
+  Status keep_token(FileSystem& files, const WorkerToken& token) const;
+  /// The one that was kept, if there is one. DataLoss when the file is damaged.
+  StatusOr<std::optional<WorkerToken>> token(FileSystem& files) const;
 
   /// What was kept, expired or not; nothing when nothing was, or when it belongs to another key:
   /// the worker then has to ask again.

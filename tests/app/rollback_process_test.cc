@@ -43,7 +43,7 @@ TEST(Rollback, AStoppedRunGoesOnFromAnOlderSnapshot) {
   const std::string& run = cluster.run_directory();
   const auto in_use = cluster.rubato({"rollback", run, "--to", "100"});
   EXPECT_EQ(in_use.code, 1);
-  EXPECT_THAT(in_use.text, HasSubstr("[lock]"));
+  EXPECT_THAT(in_use.text, HasSubstr("got a directory that another process works in"));
 
   cluster.coordinator().signal(SIGTERM);
   ASSERT_EQ(cluster.coordinator().wait(), 0) << cluster.log("coordinator");

@@ -141,7 +141,7 @@ LinkConfig ExchangeRig::admit(const std::string& address) {
   LinkConfig link;
   link.address = address;
   link.worker = enrolled.worker.value();
-  link.token = enrolled.certificate.serial;
+  link.token = admission_->draw_token(enrolled.worker).value().reveal();
   return link;
 }
 

@@ -121,7 +121,7 @@ void ClusterProcesses::enrol_workers(int workers) {
                                            key.request_pem().value(), kSceneNow)
                                   .value();
     EXPECT_EQ(enrolled.worker.value(), i);
-    tokens_.push_back(enrolled.certificate.serial);
+    tokens_.push_back(admission->draw_token(enrolled.worker).value().reveal());
   }
 }
 

@@ -110,7 +110,8 @@ StatusOr<std::vector<LinkConfig>> make_identities(const ExchangeSetting& setting
     LinkConfig& identity = identities.emplace_back();
     identity.worker = enrolled.worker.value();
     if (!setting.tls) {
-      identity.token = enrolled.certificate.serial;
+      RUBATO_ASSIGN_OR_RETURN(const Secret token, admission->draw_token(enrolled.worker));
+      identity.token = token.reveal();
       continue;
     }
     RUBATO_ASSIGN_OR_RETURN(const Secret secret, key.pem());

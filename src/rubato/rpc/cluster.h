@@ -123,6 +123,7 @@ class Cluster {
  private:
   Cluster(ClusterConfig config, const ClusterServices& services);
   Status recover(const std::function<StatusOr<std::vector<float>>()>& initial);
+  Status open_identity();
   Status make_state(std::vector<float> theta);
   Status restore(const std::string& snapshot);
 

@@ -6,19 +6,24 @@
 
 namespace rubato {
 
+// A rollback that was cut short is done first.
+Status Cluster::open_identity() {
+  FileSystem& files = *services_.files;
+  RUBATO_RETURN_IF_ERROR(complete_rollback(files, config_.directory));
+  RUBATO_ASSIGN_OR_RETURN(identity_, open_run_identity(files, config_.directory, config_.digests));
+  if (!config_.script || identity_.incarnation == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      cat("[cluster] ", config_.directory,
+          ": got a run that was rolled back, want one that was not: on the virtual clock the "
+          "script alone says what happens"));
+}
+
 Status Cluster::recover(const std::function<StatusOr<std::vector<float>>()>& initial) {
   FileSystem& files = *services_.files;
   const std::string& directory = config_.directory;
   RUBATO_ASSIGN_OR_RETURN(const Codecs codecs, make_codecs(config_.machine));
   payload_ = payload_of(*codecs.up, *codecs.down, num_params_);
-  RUBATO_RETURN_IF_ERROR(complete_rollback(files, directory));
-  RUBATO_ASSIGN_OR_RETURN(identity_, open_run_identity(files, directory, config_.digests));
-  if (config_.script && identity_.incarnation > 0) {
-    return absl::FailedPreconditionError(
-        cat("[cluster] ", directory,
-            ": got a run that was rolled back, want one that was not: on the virtual clock the "
-            "script alone says what happens"));
-  }
+  RUBATO_RETURN_IF_ERROR(open_identity());
   RUBATO_ASSIGN_OR_RETURN(spool_, Spool::open(files, directory,
                                               {.quota_bytes = config_.quota_bytes,
                                                .other_use = {},

@@ -85,7 +85,7 @@ TEST_F(DoorTest, TokensOpenNothingWhereThereIsTls) {
   LinkConfig config = rig_.stranger();
   const LinkConfig worker = rig_.enrolled();
   config.worker = worker.worker;
-  config.token = rig_.admission().list()->workers.at(0).certificates.at(0).serial;
+  config.token = rig_.admission().draw_token(WorkerId(worker.worker)).value().reveal();
   EXPECT_TRUE(absl::IsUnauthenticated(describe(config)));
 }
 

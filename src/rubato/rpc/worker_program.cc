@@ -255,9 +255,7 @@ class Worker {
   // ---- the inner state on disk
 
   // Moments that were made behind a rollback are as void as the deltas: they may be what diverged.
-  std::string name_of_run() const {
-    return cat(config_.run.run(), ".", config_.run.incarnation());
-  }
+  std::string name_of_run() const { return cat(config_.run.run(), ".", config_.run.incarnation()); }
 
   void walk_state(StateWalk& walk) {
     PrefixedWalk inner(walk, "inner.");

@@ -7,6 +7,20 @@ find_library(XXHASH_LIBRARY xxhash REQUIRED)
 add_library(rubato_xxhash INTERFACE)
 target_link_libraries(rubato_xxhash INTERFACE ${XXHASH_LIBRARY})
 
+# Workers of several processes. A build without MPI is whole, too: only one module is missing.
+if(NOT RUBATO_WITH_MPI MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "[mpi] RUBATO_WITH_MPI: got ${RUBATO_WITH_MPI}, want AUTO, ON or OFF")
+endif()
+set(RUBATO_HAS_MPI OFF)
+if(RUBATO_WITH_MPI STREQUAL "ON")
+  find_package(MPI REQUIRED COMPONENTS C)
+elseif(RUBATO_WITH_MPI STREQUAL "AUTO")
+  find_package(MPI QUIET COMPONENTS C)
+endif()
+if(NOT RUBATO_WITH_MPI STREQUAL "OFF" AND MPI_C_FOUND)
+  set(RUBATO_HAS_MPI ON)
+endif()
+
 if(RUBATO_WITH_LM)
   # oneDNN's own CMake package asks for OpenCL headers, which nothing here uses.
   find_library(DNNL_LIBRARY dnnl REQUIRED)

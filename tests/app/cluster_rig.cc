@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -37,7 +38,8 @@ void RunningCluster::restart_coordinator() {
   start_coordinator(address);
 }
 
-void RunningCluster::add_worker(double min_step_s, const std::vector<std::string>& more) {
+void RunningCluster::add_worker(double min_step_s, const std::vector<std::string>& more,
+                                std::vector<std::string> launcher) {
   const size_t i = workers_.size();
   std::string address = contents(path("run/address"));
   address.pop_back();
@@ -48,11 +50,13 @@ void RunningCluster::add_worker(double min_step_s, const std::vector<std::string
   const size_t begin = invited.text.find("rubato1");
   const std::string join = invited.text.substr(begin, invited.text.find('\n', begin) - begin);
   secrets_.push_back(join);
-  std::vector<std::string> args = {"worker",       join,   "--dir",        path(cat("worker-", i)),
-                                   "--threads",    "1",    "--min-step-s", cat(min_step_s),
-                                   "--log-format", "json", "--log-level",  "debug"};
-  args.insert(args.end(), more.begin(), more.end());
-  workers_.push_back(std::make_unique<Process>(args, path(cat("worker-", i, ".txt"))));
+  std::vector<std::string> command = std::move(launcher);
+  command.insert(command.end(), {std::string(RUBATO_BINARY_DIR) + "/rubato", "worker", join,
+                                 "--dir", path(cat("worker-", i)), "--threads", "1", "--min-step-s",
+                                 cat(min_step_s), "--log-format", "json", "--log-level", "debug"});
+  command.insert(command.end(), more.begin(), more.end());
+  workers_.push_back(
+      std::make_unique<Process>(Process::of(command, path(cat("worker-", i, ".txt")))));
 }
 
 std::vector<nlohmann::json> RunningCluster::logged(const std::string& who,

@@ -22,8 +22,9 @@ class RunningCluster {
   /// Again, in the same directory at the same port.
   void restart_coordinator();
   Process& coordinator() { return *coordinator_; }
-  /// Invited, then started; a local step takes so long.
-  void add_worker(double min_step_s, const std::vector<std::string>& more = {});
+  /// Invited, then started; a local step takes so long. `launcher`: what stands before rubato.
+  void add_worker(double min_step_s, const std::vector<std::string>& more = {},
+                  std::vector<std::string> launcher = {});
   Process& worker(size_t i) { return *workers_.at(i); }
 
   /// Lines of a process's log that are called so; every line has to be an object.

@@ -24,15 +24,26 @@ std::string contents(const std::string& path) {
 Process::Process(std::vector<std::string> args, const std::string& output,
                  std::optional<int> closed) {
   args.insert(args.begin(), std::string(RUBATO_BINARY_DIR) + "/rubato");
+  start(std::move(args), output, closed);
+}
+
+Process Process::of(std::vector<std::string> command, const std::string& output) {
+  Process process;
+  process.start(std::move(command), output, std::nullopt);
+  return process;
+}
+
+void Process::start(std::vector<std::string> command, const std::string& output,
+                    std::optional<int> closed) {
   std::vector<char*> argv;
-  for (std::string& arg : args) argv.push_back(arg.data());
+  for (std::string& arg : command) argv.push_back(arg.data());
   argv.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, 1, output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
   posix_spawn_file_actions_adddup2(&actions, 1, 2);
   if (closed) posix_spawn_file_actions_addclose(&actions, *closed);
-  EXPECT_EQ(posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ), 0);
+  EXPECT_EQ(posix_spawnp(&pid_, argv[0], &actions, nullptr, argv.data(), environ), 0);
   posix_spawn_file_actions_destroy(&actions);
 }
 

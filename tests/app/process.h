@@ -15,6 +15,8 @@ std::string contents(const std::string& path);
 /// `rubato ARGS..`, running.
 class Process {
  public:
+  /// Another program, found by the path, and its arguments; such as mpirun in front of rubato.
+  static Process of(std::vector<std::string> command, const std::string& output);
   /// Both streams go to the file `output`. `closed`: a standard stream that it starts without.
   Process(std::vector<std::string> args, const std::string& output, std::optional<int> closed = {});
   /// Whoever is still running is killed.
@@ -29,6 +31,10 @@ class Process {
   int wait();
 
  private:
+  Process() = default;
+  void start(std::vector<std::string> command, const std::string& output,
+             std::optional<int> closed);
+
   pid_t pid_ = 0;  // 0: waited for
 };
 

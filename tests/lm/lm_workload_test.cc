@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include "rubato/base/flat_ops.h"
 #include "rubato/base/rng.h"
 #include "rubato/lm/score.h"
 #include "rubato/store/memory_file_system.h"
@@ -83,6 +84,70 @@ TEST(LmWorkload, CountsSequencesOfShards) {
   }
   EXPECT_EQ(workload->tokens_per_sequence(), kLength);
   EXPECT_GT(workload->flops_per_token(), 6.0 * 32 * 100);
+}
+
+std::unique_ptr<LmWorkload> with_lanes(int lanes) {
+  return LmWorkload::make(model(), dataset(),
+                          {.sequence_length = kLength, .lanes = lanes, .optimizer = adamw()})
+      .value();
+}
+
+std::vector<SequenceRef> batch_of(int64_t step, int64_t size) {
+  std::vector<SequenceRef> batch;
+  for (int64_t i = 0; i < size; ++i) batch.push_back({ShardId(i % 2), (step * size + i) % 40});
+  return batch;
+}
+
+// Steps by the halves: each trainer makes the gradient of its part, the first has the sum. Parts
+// are cut and added as island/shared_batch.h says, here for two.
+std::vector<float> train_in_two_parts(const LmWorkload& workload, int64_t batch_size, int steps) {
+  const int64_t cut = (batch_size + 1) / 2;
+  const auto first = workload.make_trainer(cut, 1).value();
+  const auto second = workload.make_trainer(cut, 2).value();
+  std::vector<float> params(workload.layout().size());
+  workload.initialise(7, params);
+  InnerState state = workload.optimizer().make_state(workload.layout().size());
+  for (int64_t step = 0; step < steps; ++step) {
+    const std::vector<SequenceRef> batch = batch_of(step, batch_size);
+    StepHalves& halves = *first->halves();
+    StepResult sum = halves.part_gradient(params, std::span(batch).first(cut), batch_size, 1);
+    const StepResult other =
+        second->halves()->part_gradient(params, std::span(batch).subspan(cut), batch_size, 2);
+    add_scaled(1.0f, second->halves()->gradient(), halves.gradient());
+    sum.loss += other.loss;
+    sum.tokens += other.tokens;
+    EXPECT_EQ(sum.tokens, batch_size * kLength);
+    EXPECT_GT(halves.update(params, state, sum, 1e-2, 1).grad_norm, 0);
+  }
+  EXPECT_EQ(state.steps, steps);
+  return params;
+}
+
+std::vector<float> train_whole(const LmWorkload& workload, int64_t batch_size, int steps) {
+  const auto trainer = workload.make_trainer(batch_size, 1).value();
+  std::vector<float> params(workload.layout().size());
+  workload.initialise(7, params);
+  InnerState state = workload.optimizer().make_state(workload.layout().size());
+  for (int64_t step = 0; step < steps; ++step)
+    trainer->step(params, state, batch_of(step, batch_size), 1e-2, 1);
+  return params;
+}
+
+TEST(LmWorkload, TwoPartsOfABatchAreTheBitsOfTwiceTheLanes) {
+  EXPECT_EQ(train_in_two_parts(*with_lanes(2), 8, 25), train_whole(*with_lanes(4), 8, 25));
+  EXPECT_EQ(train_in_two_parts(*with_lanes(1), 6, 25), train_whole(*with_lanes(2), 6, 25));
+}
+
+// Other lanes, or parts that lanes do not divide: another order of the same sum.
+TEST(LmWorkload, PartsOfABatchAreTheWholeToRounding) {
+  for (const int64_t batch_size : {8, 5}) {
+    const std::vector<float> whole = train_whole(*with_lanes(2), batch_size, 5);
+    const std::vector<float> parts = train_in_two_parts(*with_lanes(2), batch_size, 5);
+    EXPECT_NE(parts, whole);
+    std::vector<float> difference(whole.size());
+    subtract(whole, parts, difference);
+    EXPECT_LT(l2_norm(difference), 1e-5 * l2_norm(whole)) << batch_size;
+  }
 }
 
 TEST(LmWorkload, TrainsAndEvaluatesToTheSameBitsForAnyThreads) {

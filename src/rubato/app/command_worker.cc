@@ -1,15 +1,19 @@
 // rubato worker JOIN-STRING
 #include <memory>
+#include <optional>
 #include <ostream>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 
 #include "rubato/app/build_id.h"
 #include "rubato/app/cluster_setup.h"
 #include "rubato/app/command_support.h"
+#include "rubato/app/island_setup.h"
 #include "rubato/app/log.h"
 #include "rubato/app/tls_flags.h"
 #include "rubato/base/digest.h"
+#include "rubato/island/island.h"
 #include "rubato/lm/arena.h"
 #include "rubato/rpc/grpc_link.h"
 #include "rubato/rpc/join_string.h"
@@ -37,8 +41,14 @@ constexpr int64_t kProbeTimeoutMs = 10'000;
 
 class WorkerProcess {
  public:
-  WorkerProcess(const WorkerFlags& flags, Terminal& terminal)
-      : flags_(flags), terminal_(terminal), log_(flags.log, terminal.err, nullptr) {}
+  /// `island`: to the other ranks of the worker whose rank 0 this process is; nullptr: it is alone.
+  WorkerProcess(const WorkerFlags& flags, Terminal& terminal, IslandLink* island)
+      : flags_(flags),
+        terminal_(terminal),
+        island_(island),
+        log_(flags.log, terminal.err, nullptr) {
+    if (island_ != nullptr) leader_.emplace(*island_);
+  }
 
   StatusOr<int> run() {
     environment_.clock = monotonic_now;
@@ -300,10 +310,30 @@ class WorkerProcess {
     RUBATO_RETURN_IF_ERROR(check_processor(*recipe_));
     threads_ = thread_count(flags_.threads);
     RUBATO_ASSIGN_OR_RETURN(built_, build_workload(*recipe_, threads_));
-    if (built_.data_digest == run.data_digest()) return absl::OkStatus();
-    return absl::FailedPreconditionError(cat("[worker] ", data, ": got data of digest ",
-                                             built_.data_digest, ", want ", run.data_digest(),
-                                             "; leave --data out to receive it"));
+    if (built_.data_digest != run.data_digest()) {
+      return absl::FailedPreconditionError(cat("[worker] ", data, ": got data of digest ",
+                                               built_.data_digest, ", want ", run.data_digest(),
+                                               "; leave --data out to receive it"));
+    }
+    return leader_ ? gather_island(run, data) : absl::OkStatus();
+  }
+
+  // From here on every local step is the whole island's.
+  Status gather_island(const v1::RunDescription& run, const std::string& data) {
+    // What --data names lies there on every machine; what came from the coordinator came to this
+    // one.
+    for (const v1::RunFile& file : run.files()) {
+      if (!flags_.data.empty()) break;
+      RUBATO_RETURN_IF_ERROR(
+          leader_->share_file(files_, {join_path(data, file.name()), file.bytes(), file.digest()}));
+    }
+    RUBATO_RETURN_IF_ERROR(leader_->introduce(island_introduction(run, data)));
+    built_.workload = leader_->share(std::move(built_.workload));
+    log_.write({.event = "island",
+                .text = cat("an island of ", island_->size(), " processes, here ", threads_,
+                            threads_ == 1 ? " thread" : " threads"),
+                .facts = {{"processes", island_->size()}, {"threads", threads_}}});
+    return absl::OkStatus();
   }
 
   Status train(CoordinatorLink& link, const v1::RunDescription& run) {
@@ -357,6 +387,8 @@ class WorkerProcess {
 
   const WorkerFlags& flags_;
   Terminal& terminal_;
+  IslandLink* island_;
+  std::optional<IslandLeader> leader_;
   Log log_;
   PosixFileSystem files_;
   WorkerEnvironment environment_;
@@ -373,6 +405,13 @@ class WorkerProcess {
   std::optional<Recipe> recipe_;
   BuiltWorkload built_;
 };
+
+StatusOr<int> run_worker(const WorkerFlags& flags, Terminal& terminal) {
+  RUBATO_ASSIGN_OR_RETURN(const std::unique_ptr<IslandLink> island, find_island(terminal));
+  if (island != nullptr && island->rank() > 0)
+    return serve_as_member(*island, terminal, flags.threads);
+  return WorkerProcess(flags, terminal, island.get()).run();
+}
 
 }  // namespace
 
@@ -403,9 +442,11 @@ void add_worker(CLI::App& app, CommandBody& chosen) {
   add_log_flags(*command, flags->log);
   command->footer(
       "Example:\n  rubato worker rubato1/my.machine:7461/..\n"
-      "Ctrl-C or SIGTERM: the steps that are done are handed in, the rest goes back in line.");
+      "Ctrl-C or SIGTERM: the steps that are done are handed in, the rest goes back in line.\n"
+      "One worker of several processes or machines, each with a part of every batch:\n"
+      "  mpirun -n 2 --bind-to none rubato worker rubato1/my.machine:7461/..");
   command->callback([flags, &chosen] {
-    chosen = [flags](Terminal& terminal) { return WorkerProcess(*flags, terminal).run(); };
+    chosen = [flags](Terminal& terminal) { return run_worker(*flags, terminal); };
   });
 }
 

@@ -145,11 +145,11 @@ void Engine::add_losses(std::span<const float> params, std::span<const int32_t> 
 }
 
 void Engine::run_lane(int lane, Decoder& decoder, const float* params,
-                      std::span<const int32_t> tokens, int64_t sequences) {
+                      std::span<const int32_t> tokens, float scale) {
   const int64_t row = options_.sequence_length + 1;
+  const int64_t sequences = std::ssize(tokens) / row;
   const int64_t end = part_begin(sequences, lane + 1, options_.lanes);
   int64_t begin = part_begin(sequences, lane, options_.lanes);
-  const float scale = 1.0f / static_cast<float>(sequences * options_.sequence_length);
   float* gradient = lane_gradients_[lane];
   double loss = 0;
   if (begin == end) std::fill_n(gradient, layout_.size(), 0.0f);
@@ -162,10 +162,9 @@ void Engine::run_lane(int lane, Decoder& decoder, const float* params,
 }
 
 // Every microbatch by all lanes together, phase by phase.
-void Engine::run_shared(const float* params, std::span<const int32_t> tokens, int64_t sequences,
+void Engine::run_shared(const float* params, std::span<const int32_t> tokens, float scale,
                         int members) {
-  const int64_t row = options_.sequence_length + 1;
-  const float scale = 1.0f / static_cast<float>(sequences * options_.sequence_length);
+  const int64_t row = options_.sequence_length + 1, sequences = std::ssize(tokens) / row;
   Decoder& decoder = decoders_.front();
   std::fill_n(lane_losses_, options_.lanes, 0.0);
   for (int64_t begin = 0; begin < sequences; begin += microbatch_) {
@@ -190,25 +189,53 @@ void Engine::add_lanes(int64_t begin_block, int64_t end_block) {
       for (int lane = 0; lane + step < options_.lanes; lane += 2 * step)
         kernels::add_to(n, lane_gradients_[lane + step] + at, lane_gradients_[lane] + at);
     }
+    square(block, block + 1);
+  }
+}
+
+void Engine::square(int64_t begin_block, int64_t end_block) {
+  for (int64_t block = begin_block; block < end_block; ++block) {
+    const int64_t at = block * kBlockFloats, n = std::min(kBlockFloats, layout_.size() - at);
     block_squares_[block] = kernels::sum_of_squares(n, lane_gradients_[0] + at);
   }
 }
 
+double Engine::norm_of_squares() const {
+  double squares = 0;
+  for (int64_t block = 0; block < blocks_; ++block) squares += block_squares_[block];
+  return std::sqrt(squares);
+}
+
+double Engine::gradient_norm(int threads) {
+  const int members = std::min(threads, team_->size());
+  team_->run(members, [&](int member) {
+    square(part_begin(blocks_, member, members), part_begin(blocks_, member + 1, members));
+  });
+  return norm_of_squares();
+}
+
 StepResult Engine::loss_and_gradient(std::span<const float> params, std::span<const int32_t> tokens,
                                      int threads) {
+  return part_gradient(params, tokens, sequences_in(tokens), threads);
+}
+
+StepResult Engine::part_gradient(std::span<const float> params, std::span<const int32_t> tokens,
+                                 int64_t whole, int threads) {
   RUBATO_CHECK(options_.backward);
   RUBATO_CHECK(static_cast<int64_t>(params.size()) == layout_.size());
-  const int64_t sequences = sequences_in(tokens);
+  const int64_t sequences = sequences_in(tokens), whole_tokens = whole * options_.sequence_length;
+  RUBATO_CHECK(whole >= sequences, "[engine] got ", sequences, " sequences of ", whole);
+  const float scale = 1.0f / static_cast<float>(whole_tokens);
   const int members = std::min(threads, team_->size());
   make_forward_weights(params.data(), members);
   const int lane_members = std::min(members, options_.lanes);
   if (lanes_share()) {
-    run_shared(params.data(), tokens, sequences, lane_members);
+    run_shared(params.data(), tokens, scale, lane_members);
   } else {
     std::atomic<int> next{0};
     team_->run(lane_members, [&](int member) {
       for (int lane = next++; lane < options_.lanes; lane = next++)
-        run_lane(lane, decoders_[member], params.data(), tokens, sequences);
+        run_lane(lane, decoders_[member], params.data(), tokens, scale);
     });
   }
   team_->run(members, [&](int member) {
@@ -219,10 +246,8 @@ StepResult Engine::loss_and_gradient(std::span<const float> params, std::span<co
   StepResult result;
   result.tokens = sequences * options_.sequence_length;
   for (int lane = 0; lane < options_.lanes; ++lane) result.loss += lane_losses_[lane];
-  result.loss /= static_cast<double>(result.tokens);
-  double squares = 0;
-  for (int64_t block = 0; block < blocks_; ++block) squares += block_squares_[block];
-  result.grad_norm = std::sqrt(squares);
+  result.loss /= static_cast<double>(whole_tokens);
+  result.grad_norm = norm_of_squares();
   return result;
 }
 
@@ -230,11 +255,19 @@ std::span<const float> Engine::gradient() const {
   return {lane_gradients_[0], static_cast<size_t>(layout_.size())};
 }
 
+std::span<float> Engine::gradient() {
+  return {lane_gradients_[0], static_cast<size_t>(layout_.size())};
+}
+
 StepResult Engine::step(std::span<float> params, InnerState& state, std::span<const int32_t> tokens,
                         double lr, int threads) {
+  return update(params, state, loss_and_gradient(params, tokens, threads), lr, threads);
+}
+
+StepResult Engine::update(std::span<float> params, InnerState& state, StepResult result, double lr,
+                          int threads) {
   RUBATO_CHECK(options_.optimizer != nullptr);
   const InnerOptimizer& optimizer = *options_.optimizer;
-  StepResult result = loss_and_gradient(params, tokens, threads);
   if (!std::isfinite(result.loss)) return result;
   if (!std::isfinite(result.grad_norm)) {
     result.loss = std::numeric_limits<double>::quiet_NaN();

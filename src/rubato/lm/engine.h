@@ -68,12 +68,22 @@ class Engine {
   /// grad_norm is set; nothing is updated.
   StepResult loss_and_gradient(std::span<const float> params, std::span<const int32_t> tokens,
                                int threads);
+  /// The part that `tokens` (n, T + 1) have in loss and gradient of the mean over `whole` >= n
+  /// sequences; grad_norm is that of the part.
+  StepResult part_gradient(std::span<const float> params, std::span<const int32_t> tokens,
+                           int64_t whole, int threads);
   /// [P], d(mean loss)/d(params).
   std::span<const float> gradient() const;
+  std::span<float> gradient();
+  /// The norm of gradient() as it is now, for a caller who added other parts to it.
+  double gradient_norm(int threads);
   /// One local step of options().optimizer in place. When the loss or the gradient's norm is not
   /// finite nothing changes; a finite loss with such a gradient is returned as NaN.
   StepResult step(std::span<float> params, InnerState& state, std::span<const int32_t> tokens,
                   double lr, int threads);
+  /// The second half of step(): with gradient() and `result` of it.
+  StepResult update(std::span<float> params, InnerState& state, StepResult result, double lr,
+                    int threads);
   /// Logits (n * T, V) of `tokens` (n, T + 1), whose last column is not looked at; n <=
   /// microbatch().
   void logits(std::span<const float> params, std::span<const int32_t> tokens, std::span<float> out);
@@ -84,11 +94,12 @@ class Engine {
   int64_t sequences_in(std::span<const int32_t> tokens) const;
   bool lanes_share() const { return options_.backward && options_.max_batch < options_.lanes; }
   void run_lane(int lane, Decoder& decoder, const float* params, std::span<const int32_t> tokens,
-                int64_t sequences);
-  void run_shared(const float* params, std::span<const int32_t> tokens, int64_t sequences,
-                  int members);
+                float scale);
+  void run_shared(const float* params, std::span<const int32_t> tokens, float scale, int members);
   void make_forward_weights(const float* params, int members);
   void add_lanes(int64_t begin_block, int64_t end_block);
+  void square(int64_t begin_block, int64_t end_block);
+  double norm_of_squares() const;
 
   EngineOptions options_;
   Layout layout_;

@@ -14,7 +14,7 @@ constexpr int64_t kEvaluationBatch = 32;
 // preset.
 constexpr int64_t kPackingBytes = int64_t{8} << 20;
 
-class LmTrainer final : public Trainer {
+class LmTrainer final : public Trainer, public StepHalves {
  public:
   LmTrainer(const LmWorkload& workload, std::unique_ptr<Engine> engine)
       : workload_(workload),
@@ -23,16 +23,35 @@ class LmTrainer final : public Trainer {
 
   StepResult step(std::span<float> params, InnerState& state, std::span<const SequenceRef> batch,
                   double lr, int threads) override {
+    return engine_->step(params, state, read(batch), lr, threads);
+  }
+
+  StepHalves* halves() override { return this; }
+
+  StepResult part_gradient(std::span<const float> params, std::span<const SequenceRef> part,
+                           int64_t whole, int threads) override {
+    return engine_->part_gradient(params, read(part), whole, threads);
+  }
+
+  std::span<float> gradient() override { return engine_->gradient(); }
+
+  StepResult update(std::span<float> params, InnerState& state, StepResult whole, double lr,
+                    int threads) override {
+    whole.grad_norm = engine_->gradient_norm(threads);
+    return engine_->update(params, state, whole, lr, threads);
+  }
+
+ private:
+  // (n, T + 1), valid until the next call.
+  std::span<const int32_t> read(std::span<const SequenceRef> batch) {
     RUBATO_CHECK(static_cast<int64_t>(batch.size()) <= engine_->options().max_batch);
     for (size_t i = 0; i < batch.size(); ++i) {
       workload_.dataset().read_shard(batch[i].shard, batch[i].index * (row() - 1),
                                      std::span(tokens_).subspan(i * row(), row()));
     }
-    return engine_->step(params, state, std::span(tokens_).first(batch.size() * row()), lr,
-                         threads);
+    return std::span(tokens_).first(batch.size() * row());
   }
 
- private:
   size_t row() const { return static_cast<size_t>(engine_->options().sequence_length + 1); }
 
   const LmWorkload& workload_;

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "rubato/base/flat_ops.h"
 #include "rubato/base/rng.h"
 
 namespace rubato {
@@ -15,7 +16,7 @@ constexpr uint64_t kNoiseTag = 0x6e6f697365;  // and the sequences' noise behind
 // Loss and gradient of one term of the sum.
 double half_square(double h, double distance) { return 0.5 * h * distance * distance; }
 
-class QuadraticTrainer final : public Trainer {
+class QuadraticTrainer final : public Trainer, public StepHalves {
  public:
   QuadraticTrainer(const QuadraticWorkload& workload, int64_t max_batch)
       : workload_(workload),
@@ -24,31 +25,50 @@ class QuadraticTrainer final : public Trainer {
         gradient_(workload.layout().size()) {}
 
   StepResult step(std::span<float> params, InnerState& state, std::span<const SequenceRef> batch,
-                  double lr, int /*threads*/) override {
-    const int64_t size = static_cast<int64_t>(batch.size());
+                  double lr, int threads) override {
+    StepResult result = part_gradient(params, batch, std::ssize(batch), threads);
+    double squares = 0;
+    for (const double value : sum_) squares += value * value;
+    result.grad_norm = std::sqrt(squares);
+    apply(params, state, result, lr);
+    return result;
+  }
+
+  StepHalves* halves() override { return this; }
+
+  StepResult part_gradient(std::span<const float> params, std::span<const SequenceRef> part,
+                           int64_t whole, int /*threads*/) override {
+    const int64_t size = static_cast<int64_t>(part.size());
     RUBATO_CHECK(size >= 1 && size <= max_batch_, "batch of ", size, ", made for ", max_batch_);
     StepResult result{.tokens = size};
-    const double weight = 1.0 / static_cast<double>(size);
+    const double weight = 1.0 / static_cast<double>(whole);
     std::fill(sum_.begin(), sum_.end(), 0.0);
-    for (const SequenceRef& sequence : batch) {
+    for (const SequenceRef& sequence : part) {
       result.loss += weight * workload_.add_gradient(sequence, params, weight, sum_);
     }
-    double squares = 0;
-    for (size_t j = 0; j < sum_.size(); ++j) {
-      gradient_[j] = static_cast<float>(sum_[j]);
-      squares += sum_[j] * sum_[j];
-    }
-    result.grad_norm = std::sqrt(squares);
-    if (!std::isfinite(result.loss)) return result;
+    for (size_t j = 0; j < sum_.size(); ++j) gradient_[j] = static_cast<float>(sum_[j]);
+    return result;
+  }
+
+  std::span<float> gradient() override { return gradient_; }
+
+  StepResult update(std::span<float> params, InnerState& state, StepResult whole, double lr,
+                    int /*threads*/) override {
+    whole.grad_norm = l2_norm(gradient_);
+    apply(params, state, whole, lr);
+    return whole;
+  }
+
+ private:
+  void apply(std::span<float> params, InnerState& state, const StepResult& result, double lr) {
+    if (!std::isfinite(result.loss)) return;
     ++state.steps;
     const InnerOptimizer& optimizer = workload_.optimizer();
     const double scale = clip_factor(result.grad_norm, optimizer.clip_norm());
     optimizer.update(workload_.layout(), 0, workload_.layout().size(), gradient_,
                      static_cast<float>(scale), lr, state, params, {});
-    return result;
   }
 
- private:
   const QuadraticWorkload& workload_;
   int64_t max_batch_;
   std::vector<double> sum_;      // [P]

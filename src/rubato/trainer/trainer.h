@@ -37,6 +37,24 @@ struct EvalResult {
   int64_t tokens = 0;
 };
 
+/// A local step in two halves, for a batch that several processes share: each makes the gradient of
+/// its part, and whoever has the sum of them makes the update.
+class StepHalves {
+ public:
+  virtual ~StepHalves() = default;
+  /// What the sequences of `part` have in the loss and the gradient of the mean over `whole`
+  /// sequences; whole >= part.size() >= 1. Parts add up to the loss, the gradient and the tokens of
+  /// the whole; grad_norm is not set.
+  virtual StepResult part_gradient(std::span<const float> params, std::span<const SequenceRef> part,
+                                   int64_t whole, int threads) = 0;
+  /// [P], of the last part_gradient(); the caller may add other parts.
+  virtual std::span<float> gradient() = 0;
+  /// The rest of Trainer::step(), with gradient() and `whole` the sums over all parts. Returns
+  /// `whole` with its norm.
+  virtual StepResult update(std::span<float> params, InnerState& state, StepResult whole, double lr,
+                            int threads) = 0;
+};
+
 class Trainer {
  public:
   virtual ~Trainer() = default;
@@ -45,6 +63,8 @@ class Trainer {
   /// finite leaves `params` and `state` as they were and is returned as it is: the caller decides.
   virtual StepResult step(std::span<float> params, InnerState& state,
                           std::span<const SequenceRef> batch, double lr, int threads) = 0;
+  /// Of this trainer; nullptr where a batch cannot be shared.
+  virtual StepHalves* halves() { return nullptr; }
 };
 
 class Workload {

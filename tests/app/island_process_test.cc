@@ -2,8 +2,8 @@
 // the virtual clock, where nothing but floats can differ, an island of two ranks of one lane each
 // makes the bits of a worker with two lanes.
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "tests/app/cluster_rig.h"
 #include "tests/app/process.h"
@@ -12,9 +12,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "rubato/base/rng.h"
 #include "rubato/base/text.h"
-#include "rubato/store/posix_file_system.h"
 
 namespace rubato {
 namespace {
@@ -35,13 +33,15 @@ std::string value_of(const std::string& json, const std::string& key) {
 class IslandProcess : public ::testing::Test {
  protected:
   void SetUp() override {
-    Rng rng(1, RngStream::kTest);
-    const std::vector<std::string> words = {"slow", "quick", "andante", "time", "steals", "gives"};
-    std::string text;
-    for (int i = 0; i < 4000; ++i) text += words[rng.below(words.size())] + " ";
-    PosixFileSystem files;
-    ASSERT_TRUE(files.replace_file(path("text.txt"), text).ok());
-    run({"prepare", path("text.txt"), "--out", path("data"), "--shards", "2"}, "prepare");
+    run({"prepare", std::string(RUBATO_SOURCE_DIR) + "/src/rubato/base", "--out", path("data"),
+         "--shards", "2"},
+        "prepare");
+    // Without a pretraining, which the coordinator would make with lanes of its own.
+    std::string recipe = contents(std::string(RUBATO_SOURCE_DIR) + "/recipes/tiny-lm.toml");
+    const std::string pretraining = "[pretrain]\nsteps = 20\n";
+    const size_t at = recipe.find(pretraining);
+    ASSERT_NE(at, std::string::npos);
+    std::ofstream(path("recipe.toml")) << recipe.erase(at, pretraining.size());
   }
 
   std::string path(const std::string& name) const { return directory_.path() + "/" + name; }
@@ -51,13 +51,13 @@ class IslandProcess : public ::testing::Test {
     ASSERT_EQ(Process(args, path(name + ".txt")).wait(), 0) << output(name);
   }
 
-  // Two workers, 60 local steps, no pretraining: whose lanes the coordinator would have.
+  // Two workers, 60 local steps.
   std::vector<std::string> with_recipe(std::vector<std::string> args, int lanes) const {
-    args.insert(args.begin() + 1, std::string(RUBATO_SOURCE_DIR) + "/recipes/tiny-lm.toml");
+    args.insert(args.begin() + 1, path("recipe.toml"));
     for (const std::string& set :
-         {cat("data.directory=", path("data")), std::string("pretrain.steps=0"),
-          std::string("train.budget_local_steps=60"), std::string("eval.every_local_steps=30"),
-          std::string("fleet.seconds_per_step=[1.0,1.7]"), cat("train.lanes=", lanes)})
+         {cat("data.directory=", path("data")), std::string("train.budget_local_steps=60"),
+          std::string("eval.every_local_steps=30"), std::string("fleet.seconds_per_step=[1.0,1.7]"),
+          cat("train.lanes=", lanes)})
       args.insert(args.end(), {"--set", set});
     return args;
   }

@@ -150,7 +150,7 @@ TEST(IslandStop, TheIslandHandsInAndLeaves) {
   EXPECT_TRUE(RunningCluster::eventually([&] {
     return !cluster.logged("coordinator", "lost").empty();
   })) << cluster.log("worker-0");
-  EXPECT_THAT(cluster.log("coordinator"), HasSubstr("stopped"));
+  EXPECT_THAT(cluster.log("coordinator"), HasSubstr("it said goodbye"));
 }
 
 #else

@@ -62,7 +62,7 @@ std::string island_introduction(const v1::RunDescription& run, const std::string
 }
 
 int serve_as_member(IslandLink& link, const Terminal& terminal, int threads) {
-  // mpirun passes a signal to every rank; rank 0 hands in what is done, then lets the others go.
+  // mpirun passes a signal on to every rank: rank 0 hands in what is done and lets the others go.
   if (terminal.watch_interrupts) terminal.watch_interrupts();
   BuiltWorkload built;
   PosixFileSystem files;

@@ -89,11 +89,11 @@ class IslandProcess : public ::testing::Test {
     return command;
   }
 
-  Process start_coordinator(int lanes) const {
-    Process coordinator(with_recipe({"coordinator", "--out", path("run"), "--listen", "127.0.0.1:0",
-                                     "--virtual-clock"},
-                                    lanes),
-                        path("coordinator.txt"));
+  Process start_coordinator(int lanes, bool virtual_clock = true) const {
+    std::vector<std::string> args = {"coordinator", "--out", path("run"), "--listen",
+                                     "127.0.0.1:0"};
+    if (virtual_clock) args.push_back("--virtual-clock");
+    Process coordinator(with_recipe(args, lanes), path("coordinator.txt"));
     EXPECT_TRUE(RunningCluster::eventually([&] {
       return std::filesystem::exists(path("run/address"));
     })) << output("coordinator");
@@ -136,6 +136,27 @@ TEST_F(IslandProcess, MoreRanksThanSequencesAreRefusedInALine) {
   EXPECT_THAT(output("worker-0"), HasSubstr("rubato: [island] got 5 ranks for 4 sequences"));
   const size_t first = output("worker-0").find("rubato: [island]");
   EXPECT_EQ(output("worker-0").find("rubato: [island]", first + 1), std::string::npos);
+}
+
+// Two directories stand for two machines: what rank 0 got from the coordinator goes on to rank 1.
+TEST_F(IslandProcess, TheTextReachesARankThatDoesNotSeeIt) {
+  Process coordinator = start_coordinator(2, false);
+  std::vector<std::string> command = mpirun(1);
+  const std::string join = invite();
+  for (const char* machine : {"one", "two"}) {
+    std::filesystem::create_directory(path(machine));
+    if (machine == std::string("two")) command.insert(command.end(), {":", "-n", "1"});
+    command.insert(command.end(),
+                   {"--wdir", path(machine), std::string(RUBATO_BINARY_DIR) + "/rubato", "worker",
+                    join, "--dir", "work", "--threads", "1"});
+  }
+  Process worker = Process::of(command, path("worker.txt"));
+  EXPECT_EQ(coordinator.wait(), 0) << output("coordinator");
+  EXPECT_EQ(worker.wait(), 0) << output("worker");
+  int texts = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(path("two")))
+    texts += entry.path().extension() == ".tokens";
+  EXPECT_EQ(texts, 3) << "two shards and the validation text";
 }
 
 // mpirun passes on that it is to end; the worker hands in what is done and says so.

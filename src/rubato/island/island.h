@@ -1,13 +1,14 @@
 // An island: one worker that is several processes. They are data-parallel within each local step,
 // in step with each other, while workers stay asynchronous.
 //
-//   rank 0:  order {batch, parameters} ->  own part of the gradient  -> sum -> clip, inner
-//   optimizer others:  <- order                      own part of the gradient  -> sum
+//   rank 0:  batch and parameters to all; own part of the gradient; sum; clip, inner optimizer
+//   others:  own part of the gradient; sum
 //
-// Only rank 0 keeps parameters and inner state: the others get the parameters with every step. That
-// is as much traffic as a sum that everybody receives, needs no memory for moments, and nothing can
-// drift apart, even on processors that round differently. Memory of the other ranks: parameters
-// [P], the trainer's arena; of each rank 1 MiB for a chunk of a sum.
+// Only rank 0 keeps parameters and inner state: the others get the parameters with every step. In
+// all that is as much traffic as a sum that everybody receives (more of it over rank 0's link), it
+// needs no memory for moments, and nothing can drift apart, even on processors that round
+// differently. Memory of the other ranks: parameters [P], the trainer's arena; of each rank 1 MiB
+// for a chunk of a sum.
 #pragma once
 
 #include <functional>

@@ -101,11 +101,13 @@ void ClusterRig::close() {
   if (driver_.joinable()) driver_.join();
 }
 
-void ClusterRig::add_worker(int64_t id, Nanos min_step_ns, std::chrono::milliseconds push_delay) {
+void ClusterRig::add_worker(int64_t id, Nanos min_step_ns, std::chrono::milliseconds push_delay,
+                            std::function<void(v1::Hello&)> edit_hello) {
   results_.push_back(std::make_unique<Status>());
-  workers_.emplace_back([this, id, min_step_ns, push_delay, result = results_.back().get()] {
+  workers_.emplace_back([this, id, min_step_ns, push_delay, edit_hello = std::move(edit_hello),
+                         result = results_.back().get()] {
     const std::unique_ptr<CoordinatorLink> link =
-        make_local_link(*reception_, WorkerId(id), push_delay);
+        make_local_link(*reception_, WorkerId(id), push_delay, edit_hello);
     v1::DescribeRequest request;
     request.mutable_protocol()->set_first(kProtocolFirst);
     request.mutable_protocol()->set_last(kProtocolLast);

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -72,7 +73,8 @@ class ClusterRig {
   void close();
 
   /// Runs a worker on a thread until the run ends.
-  void add_worker(int64_t id, Nanos min_step_ns = 0, std::chrono::milliseconds push_delay = {});
+  void add_worker(int64_t id, Nanos min_step_ns = 0, std::chrono::milliseconds push_delay = {},
+                  std::function<void(v1::Hello&)> edit_hello = {});
   std::vector<Status> join_workers();
 
  private:

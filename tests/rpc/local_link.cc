@@ -32,14 +32,20 @@ class LocalStream final : public ControlStream {
 
 class LocalLink final : public CoordinatorLink {
  public:
-  LocalLink(Reception& reception, WorkerId worker, std::chrono::milliseconds push_delay)
-      : reception_(reception), worker_(worker), push_delay_(push_delay) {}
+  LocalLink(Reception& reception, WorkerId worker, std::chrono::milliseconds push_delay,
+            std::function<void(v1::Hello&)> edit_hello)
+      : reception_(reception),
+        worker_(worker),
+        push_delay_(push_delay),
+        edit_hello_(std::move(edit_hello)) {}
 
   StatusOr<v1::RunDescription> describe(const v1::DescribeRequest& request) override {
     return reception_.describe(request);
   }
   StatusOr<std::unique_ptr<ControlStream>> attend(const v1::Hello& hello) override {
-    RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<Session> session, reception_.attend(worker_, hello));
+    v1::Hello said = hello;
+    if (edit_hello_) edit_hello_(said);
+    RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<Session> session, reception_.attend(worker_, said));
     return std::make_unique<LocalStream>(std::move(session));
   }
   Status fetch(const v1::FetchRequest& request,
@@ -65,13 +71,15 @@ class LocalLink final : public CoordinatorLink {
   Reception& reception_;
   WorkerId worker_;
   std::chrono::milliseconds push_delay_;
+  std::function<void(v1::Hello&)> edit_hello_;
 };
 
 }  // namespace
 
 std::unique_ptr<CoordinatorLink> make_local_link(Reception& reception, WorkerId worker,
-                                                 std::chrono::milliseconds push_delay) {
-  return std::make_unique<LocalLink>(reception, worker, push_delay);
+                                                 std::chrono::milliseconds push_delay,
+                                                 std::function<void(v1::Hello&)> edit_hello) {
+  return std::make_unique<LocalLink>(reception, worker, push_delay, std::move(edit_hello));
 }
 
 }  // namespace rubato

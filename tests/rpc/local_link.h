@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 
 #include "rubato/rpc/coordinator_link.h"
@@ -10,8 +11,10 @@
 
 namespace rubato {
 
-/// `reception` outlives the link and its streams. Every push takes `push_delay` on its way.
+/// `reception` outlives the link and its streams. Every push takes `push_delay` on its way, and
+/// each hello passes `edit_hello`.
 std::unique_ptr<CoordinatorLink> make_local_link(Reception& reception, WorkerId worker,
-                                                 std::chrono::milliseconds push_delay = {});
+                                                 std::chrono::milliseconds push_delay = {},
+                                                 std::function<void(v1::Hello&)> edit_hello = {});
 
 }  // namespace rubato

@@ -27,12 +27,25 @@ TEST(LoggedEvent, EveryKindComesBackAsItWasWritten) {
 }
 
 TEST(LoggedEvent, NotesTravelWithArrivalsOnly) {
-  const LoggedEvent arrival{1, UpdateArrived{}, {2.5, 1e-3, 4096}};
+  const LoggedEvent arrival{1, UpdateArrived{}, {2.5, 1e-3, 4096, 8192, "int8", "block = 64.0\n"}};
   const StatusOr<LoggedEvent> back = logged_event_from(to_bytes(arrival));
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(back->notes.mean_loss, 2.5);
   EXPECT_EQ(back->notes.last_lr, 1e-3);
   EXPECT_EQ(back->notes.bytes_up, 4096);
+  EXPECT_EQ(back->notes.bytes_down, 8192);
+  EXPECT_EQ(back->notes.codec, "int8");
+  EXPECT_EQ(back->notes.codec_options, "block = 64.0\n");
+}
+
+// A journal of before codecs were agreed with each worker goes on.
+TEST(LoggedEvent, OlderArrivalsHaveNoCodec) {
+  const std::string bytes = to_bytes({1, UpdateArrived{}, {2.5, 1e-3, 4096}});
+  constexpr size_t kAgreed = 3 * sizeof(int64_t);  // bytes_down and the lengths of two empty texts
+  const auto back = logged_event_from(bytes.substr(0, bytes.size() - kAgreed));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->notes.bytes_up, 4096);
+  EXPECT_EQ(back->notes.codec, "");
 }
 
 TEST(LoggedEvent, RefusesWhatNobodyWrote) {

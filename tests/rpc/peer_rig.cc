@@ -39,6 +39,8 @@ ClusterConfig config_of(const PeerRigOptions& options, const QuadraticWorkload& 
   config.machine.coordinator.overlap = options.overlap;
   config.machine.coordinator.save_every_steps = options.save_every_steps;
   config.machine.gate = {options.gate, {}};
+  config.machine.up_codec = options.up_codec;
+  config.machine.down_codec = options.down_codec;
   config.machine.chain = {.links = {}, .rule = "sgd", .options = {}};
   config.shard_sequences = workload.shard_sequences();
   config.script = options.script;
@@ -61,11 +63,14 @@ PeerRig::PeerRig(Options options)
                                [this]() -> StatusOr<std::vector<float>> { return initial_; });
   RUBATO_CHECK(cluster.ok(), cluster.status().message());
   cluster_ = std::move(*cluster);
-  ReceptionConfig config = options_.reception;
-  auto reception = Reception::make(*cluster_, config);
+  forget_sessions();
+  driver_ = std::thread([this] { end_ = cluster_->run(&stop_); });
+}
+
+void PeerRig::forget_sessions() {
+  auto reception = Reception::make(*cluster_, options_.reception);
   RUBATO_CHECK(reception.ok(), reception.status().message());
   reception_ = std::move(*reception);
-  driver_ = std::thread([this] { end_ = cluster_->run(&stop_); });
 }
 
 PeerRig::~PeerRig() { stop().IgnoreError(); }
@@ -153,6 +158,18 @@ PeerDelta PeerRig::delta(const v1::Task& task, std::span<const float> values) co
 
 PeerDelta PeerRig::delta(const v1::Task& task, float value) const {
   return delta(task, std::vector<float>(initial_.size(), value));
+}
+
+PeerDelta PeerRig::delta_by(const v1::Codec& codec, const v1::Task& task, float value) const {
+  const auto encoder = codec_from_proto(codec).value();
+  const std::vector<float> values(initial_.size(), value);
+  PeerDelta delta = this->delta(task, values);
+  delta.encoded.resize(static_cast<size_t>(encoder->encoded_bytes(std::ssize(values))));
+  encoder->encode(values, std::as_writable_bytes(std::span(delta.encoded)));
+  *delta.header.mutable_codec() = codec;
+  delta.header.set_bytes(std::ssize(delta.encoded));
+  delta.header.set_digest(digest_of(std::string_view(delta.encoded)));
+  return delta;
 }
 
 Chunk PeerRig::chunk_of(std::string_view encoded, int64_t offset, int64_t bytes) {

@@ -26,6 +26,7 @@ struct PeerRigOptions {
   std::optional<int64_t> save_every_steps = {};
   Overlap overlap = Overlap::kNone;
   std::optional<std::vector<ScriptedWorker>> script = {};
+  Choice up_codec{"fp32", {}}, down_codec{"fp32", {}};
   ReceptionConfig reception = {};
 };
 
@@ -41,6 +42,9 @@ class PeerRig {
   /// A run of its own, with training under way.
   explicit PeerRig(Options options = {});
   ~PeerRig();
+
+  /// The coordinator came up again, as far as workers notice: nobody has said hello yet.
+  void forget_sessions();
 
   Cluster& cluster() { return *cluster_; }
   Reception& reception() { return *reception_; }
@@ -69,6 +73,8 @@ class PeerRig {
   /// All steps of the task done, with that pseudo-gradient [P].
   PeerDelta delta(const v1::Task& task, std::span<const float> values) const;
   PeerDelta delta(const v1::Task& task, float value = 0.01F) const;
+  /// The same by another codec than fp32.
+  PeerDelta delta_by(const v1::Codec& codec, const v1::Task& task, float value = 0.01F) const;
   /// Sends it in chunks of about so many bytes, beginning at `offset`.
   StatusOr<v1::PushReply> push(int64_t worker, const PeerDelta& delta, int64_t chunk_bytes = 64,
                                int64_t offset = 0);

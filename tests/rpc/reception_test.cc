@@ -100,14 +100,6 @@ TEST(Reception, RefusesAHelloThatCannotBe) {
        "tokenizer_digest"},
       {"a digest that is a book", [](H& h) { h.set_layout_digest(kLongText); },
        Code::kInvalidArgument, "layout_digest: got 300 bytes"},
-      {"no codec up", [](H& h) { h.clear_up_codecs(); }, Code::kInvalidArgument,
-       "up_codecs: got 0 others, want fp32"},
-      {"no codec down",
-       [](H& h) {
-         h.clear_down_codecs();
-         h.add_down_codecs("gzip");
-       },
-       Code::kInvalidArgument, "down_codecs: got 1 others, want fp32"},
       {"negative memory", [](H& h) { h.set_memory_bytes(kLeast); }, Code::kInvalidArgument,
        "memory_bytes"},
       {"too little memory", [](H& h) { h.set_memory_bytes(1); }, Code::kResourceExhausted,

@@ -81,7 +81,7 @@ void Cluster::write_update(const LoggedEvent& record, TaskId id, int64_t stalene
                              .staleness = staleness,
                              .version = Version(state_->coordinator().counts().version),
                              .delta_norm = update.norm,
-                             .bytes_down = payload_.down_bytes,
+                             .bytes_down = record.notes.bytes_down,
                              .bytes_up = record.notes.bytes_up,
                              .verdict = std::move(verdict)});
 }

@@ -6,6 +6,7 @@
 
 #include "rubato/base/archive.h"
 #include "rubato/base/digest.h"
+#include "rubato/base/one_line.h"
 #include "rubato/codec/codec.h"
 #include "rubato/rpc/wire.h"
 #include "rubato/server/encoded_delta.h"
@@ -39,6 +40,7 @@ StatusOr<Effects> ClusterState::process(const LoggedEvent& record) {
   ++records_;
   Effects effects;
   coordinator_->step(record.now, record.event, effects);
+  RUBATO_RETURN_IF_ERROR(check_codec(record, effects));
   bool versions_changed = false;
   for (const Effect& effect : effects) {
     if (const auto* update = std::get_if<Apply>(&effect)) {
@@ -58,6 +60,33 @@ StatusOr<Effects> ClusterState::process(const LoggedEvent& record) {
   }
   if (versions_changed) RUBATO_RETURN_IF_ERROR(retain_versions());
   return effects;
+}
+
+// A delta is decoded by the codec that its worker agreed on, which its file on the shelf names. The
+// journal names it too, so that a file of another past is found out before it moves anything.
+Status ClusterState::check_codec(const LoggedEvent& record, const Effects& effects) const {
+  const auto* update = std::get_if<UpdateArrived>(&record.event);
+  if (update == nullptr || record.notes.codec.empty()) return absl::OkStatus();
+  const auto is_unread = [&](const auto& effect) {
+    using E = std::remove_cvref_t<decltype(effect)>;
+    if constexpr (std::is_same_v<E, Reject> || std::is_same_v<E, Discard> ||
+                  std::is_same_v<E, AlreadyApplied>) {
+      return effect.task == update->task;
+    } else {
+      return false;
+    }
+  };
+  for (const Effect& effect : effects) {
+    if (std::visit(is_unread, effect)) return absl::OkStatus();  // its bytes may be gone
+  }
+  RUBATO_ASSIGN_OR_RETURN(const SpooledDelta delta, deltas_.read(update->task));
+  const DeltaMeta& meta = delta.header.meta;
+  if (meta.codec == record.notes.codec && meta.codec_options == record.notes.codec_options)
+    return absl::OkStatus();
+  return absl::DataLossError(cat("[cluster] ", delta.path, ": got a delta of codec ",
+                                 one_line(meta.codec), " ", one_line(meta.codec_options), ", want ",
+                                 record.notes.codec, " ", one_line(record.notes.codec_options),
+                                 ", which the journal says of task ", update->task));
 }
 
 Status ClusterState::apply(const Apply& effect) {

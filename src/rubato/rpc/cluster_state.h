@@ -70,6 +70,7 @@ class ClusterState {
  private:
   ClusterState(Machine machine, std::vector<float> theta, int threads, DeltaShelf deltas,
                VersionStore* versions);
+  Status check_codec(const LoggedEvent& record, const Effects& effects) const;
   Status apply(const Apply& effect);
   Status publish_for(const Task& task);
   std::set<Version> wanted_versions() const;

@@ -21,7 +21,10 @@ std::string to_bytes(const LoggedEvent& record) {
   auto kind = static_cast<uint8_t>(copy.event.index());
   writer(copy.now, kind);
   std::visit([&](auto& event) { writer(event); }, copy.event);
-  if (std::holds_alternative<UpdateArrived>(copy.event)) writer(copy.notes);
+  if (std::holds_alternative<UpdateArrived>(copy.event)) {
+    writer(copy.notes);
+    copy.notes.archive_agreed(writer);
+  }
   return std::move(writer.bytes);
 }
 
@@ -35,7 +38,11 @@ StatusOr<LoggedEvent> logged_event_from(std::string_view bytes) {
                                    std::variant_size_v<Event>, " known ones"));
   }
   std::visit([&](auto& event) { reader(event); }, record.event);
-  if (std::holds_alternative<UpdateArrived>(record.event)) reader(record.notes);
+  if (std::holds_alternative<UpdateArrived>(record.event)) {
+    reader(record.notes);
+    const bool is_older = reader.finish().ok();  // nothing is left
+    if (!is_older) record.notes.archive_agreed(reader);
+  }
   RUBATO_RETURN_IF_ERROR(annotate(reader.finish(), "journal record"));
   return record;
 }

@@ -11,15 +11,24 @@
 
 namespace rubato {
 
-/// What a worker tells about a finished task for people to read; nothing decides on it.
+/// What is told about a finished task beside what decides: for people to read, and how its delta
+/// is to be decoded.
 struct UpdateNotes {
-  double mean_loss = 0;  // [nats] over the task's steps
-  double last_lr = 0;    // inner rate of its last step
-  int64_t bytes_up = 0;  // [bytes] of the encoded delta
+  double mean_loss = 0;       // [nats] over the task's steps
+  double last_lr = 0;         // inner rate of its last step
+  int64_t bytes_up = 0;       // [bytes] of the encoded delta
+  int64_t bytes_down = 0;     // [bytes] of the parameters as the worker received them
+  std::string codec;          // of the delta, as agreed with its worker; "": there are no bytes
+  std::string codec_options;  // as DeltaMeta has them
 
   template <class A>
   void archive(A& a) {
     a(mean_loss, last_lr, bytes_up);
+  }
+  /// Behind the others; records of before codecs were agreed with each worker have none.
+  template <class A>
+  void archive_agreed(A& a) {
+    a(bytes_down, codec, codec_options);
   }
 };
 
@@ -28,9 +37,6 @@ struct LoggedEvent {
   Event event;
   UpdateNotes notes;  // of an UpdateArrived
 };
-
-/// Changes with the meaning of a record; the journal's header carries it.
-inline constexpr int kLoggedEventVersion = 1;
 
 std::string to_bytes(const LoggedEvent& record);
 /// DataLoss `[journal] ..` for bytes that to_bytes did not make.

@@ -19,33 +19,17 @@ Status too_often(std::string_view who, WorkerId worker, std::string_view what, c
                                           to_seconds(rate.interval), " s; try again later"));
 }
 
-v1::Codec to_proto(const Choice& choice) {
-  v1::Codec message;
-  message.set_name(choice.name);
-  for (const auto& [name, value] : choice.options) {
-    if (const auto* real = std::get_if<double>(&value)) (*message.mutable_options())[name] = *real;
-    if (const auto* integer = std::get_if<int64_t>(&value))
-      (*message.mutable_options())[name] = static_cast<double>(*integer);
-  }
-  return message;
-}
-
 std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-bool is_listed(const std::string& name, const auto& names) {
-  return std::ranges::find(names, name) != names.end();
 }
 
 }  // namespace
 
 StatusOr<std::unique_ptr<Reception>> Reception::make(Cluster& cluster, ReceptionConfig config) {
-  std::unique_ptr<Reception> reception(new Reception(cluster, std::move(config)));
-  RUBATO_ASSIGN_OR_RETURN(Codecs codecs, make_codecs(cluster.config().machine));
-  reception->up_ = std::move(codecs.up);
-  reception->down_ = std::move(codecs.down);
-  return reception;
+  RUBATO_ASSIGN_OR_RETURN(
+      CodecAgreement codecs,
+      CodecAgreement::make(cluster.config().machine, cluster.config().script.has_value()));
+  return std::unique_ptr<Reception>(new Reception(cluster, std::move(config), std::move(codecs)));
 }
 
 // ---- control
@@ -106,10 +90,6 @@ Status Reception::check_hello(const v1::Hello& hello) const {
     return absl::FailedPreconditionError(cat("[hello] ", name, ": got ", *got, ", want ", want,
                                              "; bring both sides to one release"));
   }
-  if (!is_listed(up_->name(), hello.up_codecs()))
-    return wrong("hello", "up_codecs", cat(hello.up_codecs_size(), " others"), up_->name());
-  if (!is_listed(down_->name(), hello.down_codecs()))
-    return wrong("hello", "down_codecs", cat(hello.down_codecs_size(), " others"), down_->name());
   if (hello.ns_per_step() < 0)
     return wrong("hello", "ns_per_step", cat(hello.ns_per_step()), "0 or more");
   constexpr int kMostHeld = 64;
@@ -120,26 +100,56 @@ Status Reception::check_hello(const v1::Hello& hello) const {
 
 StatusOr<std::unique_ptr<Session>> Reception::attend(WorkerId worker, const v1::Hello& hello) {
   RUBATO_RETURN_IF_ERROR(check_hello(hello));
+  RUBATO_ASSIGN_OR_RETURN(const SessionCodecs codecs, codecs_.agree(hello));
   if (!hellos_.take(worker, cluster_.clock()))
     return too_often("hello", worker, "hellos", config_.hellos);
   WorkerHello facts{.ns_per_step = hello.ns_per_step(), .has_state = hello.has_state(), .held = {}};
   for (const int64_t task : hello.held_tasks()) facts.held.push_back(TaskId(task));
+  keep_agreed(worker, codecs);
   const Cluster::Seat seat = cluster_.attend(worker, facts);
   v1::ToWorker message;
   v1::Welcome& welcome = *message.mutable_welcome();
   welcome.set_worker(worker.value());
-  *welcome.mutable_up_codec() = to_proto(cluster_.config().machine.up_codec);
-  *welcome.mutable_down_codec() = to_proto(cluster_.config().machine.down_codec);
+  *welcome.mutable_up_codec() = codecs.up.name;
+  *welcome.mutable_down_codec() = codecs.down.name;
   for (const Task& task : seat.tasks) *welcome.add_tasks() = to_proto(task, cluster_.num_params());
   std::shared_ptr<LinkPacer> pacer;
   if (hello.tells_round_trip()) {
     pacer = std::make_shared<LinkPacer>([this] { return cluster_.clock(); });
-    const std::lock_guard lock(pacers_mutex_);
+    const std::lock_guard lock(sessions_mutex_);
     std::erase_if(pacers_, [](const auto& entry) { return entry.second.expired(); });
     pacers_[worker] = pacer;
   }
   return std::make_unique<Session>(cluster_, worker, std::move(message), seat.box,
                                    std::move(pacer));
+}
+
+// A delta may come between two sessions, so what was agreed stays until the next hello.
+void Reception::keep_agreed(WorkerId worker, const SessionCodecs& codecs) {
+  {
+    const std::lock_guard lock(sessions_mutex_);
+    agreed_[worker] = codecs;
+  }
+  const std::string &up = codecs.up.name.name(), &down = codecs.down.name.name();
+  const SessionCodecs& preferred = codecs_.preferred();
+  if (up == preferred.up.name.name() && down == preferred.down.name.name()) return;
+  cluster_.say({.event = "codec",
+                .text = cat("worker ", worker, " sends ", up, " and receives ", down,
+                            "; it cannot use all of the recipe's, ", preferred.up.name.name(),
+                            " and ", preferred.down.name.name()),
+                .facts = {{"worker", worker.value()}, {"up", up}, {"down", down}}});
+}
+
+// A worker comes back to a coordinator that was away with a delta that it encoded before: who has
+// not said hello since is asked for it, unless the codec is the recipe's anyhow.
+StatusOr<SessionCodecs> Reception::agreed_with(WorkerId worker,
+                                               const v1::DeltaHeader& header) const {
+  const std::lock_guard lock(sessions_mutex_);
+  if (const auto it = agreed_.find(worker); it != agreed_.end()) return it->second;
+  if (header.codec().name() == codecs_.preferred().up.name.name()) return codecs_.preferred();
+  return absl::UnavailableError(
+      "[push] got a delta of a worker that has not attended since the coordinator came up, want "
+      "its hello first; try again");
 }
 
 Status Session::receive(const v1::FromWorker& message) {
@@ -180,7 +190,7 @@ StatusOr<Fetch> Reception::fetch(WorkerId worker, const v1::FetchRequest& reques
   Fetch fetch;
   fetch.gauges_ = &cluster_.gauges();
   {
-    const std::lock_guard lock(pacers_mutex_);
+    const std::lock_guard lock(sessions_mutex_);
     if (const auto it = pacers_.find(worker); it != pacers_.end()) fetch.pacer_ = it->second.lock();
   }
   fetch.offset_ = request.offset();
@@ -196,23 +206,23 @@ StatusOr<Fetch> Reception::fetch(WorkerId worker, const v1::FetchRequest& reques
     fetch.bytes_ = fetch.view_.bytes;
     fetch.total_ = std::ssize(fetch.bytes_);
   } else if (request.what_case() == v1::FetchRequest::kVersion) {
-    if (request.codec().name() != down_->name())
-      return wrong("fetch", "codec", "another one than was agreed", down_->name());
+    RUBATO_ASSIGN_OR_RETURN(const std::shared_ptr<const Codec> down,
+                            codecs_.find_down(request.codec()));
     RUBATO_ASSIGN_OR_RETURN(const PublishedVersion version,
                             cluster_.versions().read(Version(request.version())));
     fetch.view_ = version.file;
     fetch.floats_ = version.values;
-    if (down_->is_verbatim()) {
+    if (down->is_verbatim()) {
       fetch.bytes_ = {reinterpret_cast<const char*>(version.values.data()),
                       version.values.size_bytes()};
     } else {
-      fetch.codec_ = down_;
+      fetch.codec_ = down;
     }
-    fetch.total_ = down_->encoded_bytes(cluster_.num_params());
-    fetch.block_bytes_ = down_->block_bytes();
-    if (fetch.offset_ % down_->block_bytes() != 0 && fetch.offset_ != fetch.total_)
+    fetch.total_ = down->encoded_bytes(cluster_.num_params());
+    fetch.block_bytes_ = down->block_bytes();
+    if (fetch.offset_ % down->block_bytes() != 0 && fetch.offset_ != fetch.total_)
       return wrong("fetch", "offset", cat(fetch.offset_),
-                   cat("a multiple of ", down_->block_bytes()));
+                   cat("a multiple of ", down->block_bytes()));
   } else {
     return wrong("fetch", "what", "nothing", "a version or a file");
   }
@@ -255,17 +265,16 @@ StatusOr<v1::PushOffsetReply> Reception::push_offset(WorkerId worker,
   return reply;
 }
 
-Status Reception::check_header(const v1::DeltaHeader& header) const {
+Status Reception::check_header(const v1::DeltaHeader& header, const NamedCodec& agreed) const {
   if (header.incarnation() != cluster_.identity().incarnation) {
     return absl::FailedPreconditionError(cat("[push] got incarnation ", header.incarnation(),
                                              ", want ", cluster_.identity().incarnation,
                                              "; the run was rolled back, the delta is void"));
   }
-  RUBATO_RETURN_IF_ERROR(check_text("push", "codec", header.codec().name()));
-  if (header.codec().name() != up_->name())
-    return wrong("push", "codec", header.codec().name(), up_->name());
+  if (header.codec().name() != agreed.name.name())
+    return wrong("push", "codec", header.codec().name(), agreed.name.name());
   RUBATO_RETURN_IF_ERROR(check_digest("push", "digest", header.digest()));
-  const int64_t bytes = up_->encoded_bytes(cluster_.num_params());
+  const int64_t bytes = agreed.codec->encoded_bytes(cluster_.num_params());
   if (header.bytes() != bytes) return wrong("push", "bytes", cat(header.bytes()), cat(bytes));
   return absl::OkStatus();
 }
@@ -283,18 +292,29 @@ void Reception::say_room(const Status& begun) {
 
 StatusOr<std::unique_ptr<Push>> Reception::push(WorkerId worker, const v1::DeltaHeader& header) {
   std::unique_ptr<Push> push(new Push(cluster_, refusals_));
+  const bool is_empty = header.steps_done() == 0 && header.bytes() == 0 &&
+                        header.incarnation() == cluster_.identity().incarnation;
+  // What has no bytes has no codec either.
+  StatusOr<SessionCodecs> codecs = codecs_.preferred();
+  if (!is_empty) {
+    RUBATO_RETURN_IF_ERROR(check_text("push", "codec", header.codec().name()));
+    codecs = agreed_with(worker, header);
+    RUBATO_RETURN_IF_ERROR(codecs.status());
+    RUBATO_RETURN_IF_ERROR(check_header(header, codecs->up));
+  }
+  const std::string options = codec_options_text(codecs->up.name);
   push->worker_ = worker;
-  push->codec_ = up_;
+  push->codec_ = codecs->up.codec;
   push->claim_ = {.task = TaskId(header.task()),
                   .steps_done = header.steps_done(),
                   .tokens = header.tokens(),
                   .train_ns = header.train_ns(),
                   .notes = {.mean_loss = header.mean_loss(),
                             .last_lr = header.last_lr(),
-                            .bytes_up = header.bytes()}};
-  const bool is_empty = header.steps_done() == 0 && header.bytes() == 0 &&
-                        header.incarnation() == cluster_.identity().incarnation;
-  if (!is_empty) RUBATO_RETURN_IF_ERROR(check_header(header));
+                            .bytes_up = header.bytes(),
+                            .bytes_down = codecs->down.codec->encoded_bytes(cluster_.num_params()),
+                            .codec = is_empty ? "" : header.codec().name(),
+                            .codec_options = is_empty ? "" : options}};
   if (const std::optional<UpdateVerdict> verdict =
           cluster_.answer_at_once(worker, push->claim_.task)) {
     push->answer_ = to_proto(*verdict);
@@ -303,12 +323,11 @@ StatusOr<std::unique_ptr<Push>> Reception::push(WorkerId worker, const v1::Delta
   if (!refusals_.has(worker, cluster_.clock()))
     return too_often("push", worker, "refused deltas", config_.refusals);
   if (is_empty) return push;
-  const DeltaMeta meta{
-      .codec = header.codec().name(),
-      .codec_options = codec_options_text(to_proto(cluster_.config().machine.up_codec)),
-      .values = cluster_.num_params(),
-      .bytes = header.bytes(),
-      .digest = header.digest()};
+  const DeltaMeta meta{.codec = header.codec().name(),
+                       .codec_options = options,
+                       .values = cluster_.num_params(),
+                       .bytes = header.bytes(),
+                       .digest = header.digest()};
   Spool& spool = cluster_.spool();
   StatusOr<SpoolUpload> upload = spool.begin(push->claim_.task, meta);
   say_room(upload.status());

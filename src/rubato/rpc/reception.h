@@ -13,6 +13,7 @@
 #include "rubato/codec/codec.h"
 #include "rubato/rpc/chunk.h"
 #include "rubato/rpc/cluster.h"
+#include "rubato/rpc/codec_agreement.h"
 #include "rubato/rpc/link_pacer.h"
 #include "rubato/rpc/rate_limit.h"
 #include "rubato/rpc/wire.h"
@@ -109,39 +110,44 @@ class Push {
 
 class Reception {
  public:
-  /// The cluster outlives it; its machine's codecs are what workers are told. InvalidArgument or
-  /// NotFound for a codec that is not one.
+  /// The cluster outlives it; its machine's codecs are what workers are told, unless they cannot
+  /// use them. InvalidArgument or NotFound for a codec that is not one.
   static StatusOr<std::unique_ptr<Reception>> make(Cluster& cluster, ReceptionConfig config);
 
   StatusOr<v1::RunDescription> describe(const v1::DescribeRequest& request) const;
-  /// FailedPrecondition for a hello of another run or release, ResourceExhausted when the worker
-  /// has too little memory, or attends so often that it is no use to anybody.
+  /// FailedPrecondition for a hello of another run or release, or one that lacks a codec on which
+  /// the virtual clock insists; ResourceExhausted when the worker has too little memory, or attends
+  /// so often that it is no use to anybody.
   StatusOr<std::unique_ptr<Session>> attend(WorkerId worker, const v1::Hello& hello);
   StatusOr<Fetch> fetch(WorkerId worker, const v1::FetchRequest& request) const;
   StatusOr<v1::PushOffsetReply> push_offset(WorkerId worker,
                                             const v1::PushOffsetRequest& request) const;
   /// ResourceExhausted while the spool has no room, or when the door refused too many of the
-  /// worker's deltas lately.
+  /// worker's deltas lately. Unavailable for a codec that needs a hello first.
   StatusOr<std::unique_ptr<Push>> push(WorkerId worker, const v1::DeltaHeader& header);
 
  private:
-  Reception(Cluster& cluster, ReceptionConfig config)
+  Reception(Cluster& cluster, ReceptionConfig config, CodecAgreement codecs)
       : cluster_(cluster),
         config_(std::move(config)),
+        codecs_(std::move(codecs)),
         hellos_(config_.hellos),
         refusals_(config_.refusals) {}
   Status check_hello(const v1::Hello& hello) const;
   Status check_memory(int64_t bytes) const;
-  Status check_header(const v1::DeltaHeader& header) const;
+  void keep_agreed(WorkerId worker, const SessionCodecs& codecs);
+  StatusOr<SessionCodecs> agreed_with(WorkerId worker, const v1::DeltaHeader& header) const;
+  Status check_header(const v1::DeltaHeader& header, const NamedCodec& agreed) const;
   void say_room(const Status& begun);
 
   Cluster& cluster_;
   ReceptionConfig config_;
-  std::shared_ptr<const Codec> up_, down_;
+  CodecAgreement codecs_;
   RateLimit hellos_, refusals_;
   std::atomic<bool> is_full_{false};  // the last upload found no room
-  mutable std::mutex pacers_mutex_;
-  std::map<WorkerId, std::weak_ptr<LinkPacer>> pacers_;  // of sessions
+  mutable std::mutex sessions_mutex_;
+  std::map<WorkerId, std::weak_ptr<LinkPacer>> pacers_;
+  std::map<WorkerId, SessionCodecs> agreed_;  // of the last session
 };
 
 }  // namespace rubato

@@ -16,6 +16,7 @@
 #include "rubato/rpc/courier.h"
 #include "rubato/rpc/grpc_link.h"
 #include "rubato/rpc/grpc_service.h"
+#include "rubato/rpc/reception.h"
 #include "rubato/store/posix_file_system.h"
 
 namespace rubato {

@@ -11,6 +11,7 @@
 
 #include "rubato/rpc/grpc_link.h"
 #include "rubato/rpc/grpc_service.h"
+#include "rubato/rpc/reception.h"
 #include "rubato/rpc/worker_key.h"
 
 namespace rubato {

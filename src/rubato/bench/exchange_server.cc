@@ -17,6 +17,7 @@
 #include "rubato/rpc/bare_stream.h"
 #include "rubato/rpc/enrolment.h"
 #include "rubato/rpc/grpc_service.h"
+#include "rubato/rpc/reception.h"
 #include "rubato/store/posix_file_system.h"
 
 namespace rubato {

@@ -19,11 +19,12 @@ namespace rubato {
 inline constexpr char kFetchMethod[] = "/rubato.v1.Exchange/Fetch";
 inline constexpr char kPushOffsetMethod[] = "/rubato.v1.Exchange/PushOffset";
 inline constexpr char kPushMethod[] = "/rubato.v1.Exchange/Push";
+inline constexpr char kFoundMethod[] = "/rubato.v1.Exchange/Found";
 
 /// The message around a chunk.
 enum class ChunkForm {
   kChunk,     // v1.Chunk: down
-  kPushPart,  // v1.PushPart: up
+  kPushPart,  // v1.PushPart or v1.FoundPart, which have the same fields: up
 };
 
 /// The message holds the chunk's owner until it was sent; a chunk without one is copied.

@@ -14,7 +14,9 @@
 
 #include "rubato/rpc/call_limits.h"
 #include "rubato/rpc/chunk_wire.h"
+#include "rubato/rpc/founding.h"
 #include "rubato/rpc/grpc_status.h"
+#include "rubato/rpc/reception.h"
 #include "rubato/rpc/transport.h"
 #include "rubato/v1/control.grpc.pb.h"
 #include "rubato/v1/enrolment.grpc.pb.h"
@@ -93,13 +95,13 @@ class Door {
 
 class ControlService final : public v1::Control::Service {
  public:
-  ControlService(Reception& reception, Door& door) : reception_(reception), door_(door) {}
+  ControlService(Desk& desk, Door& door) : desk_(desk), door_(door) {}
 
   grpc::Status Describe(grpc::ServerContext* context, const v1::DescribeRequest* request,
                         v1::RunDescription* reply) override {
     const StatusOr<Door::Entry> entry = door_.enter(*context);
     if (!entry.ok()) return to_grpc(entry.status());
-    StatusOr<v1::RunDescription> description = reception_.describe(*request);
+    StatusOr<v1::RunDescription> description = desk_.describe(*request);
     if (description.ok()) {
       *reply = std::move(*description);
       reply->set_worker(entry->worker.value());
@@ -118,7 +120,7 @@ class ControlService final : public v1::Control::Service {
     if (!message.has_hello()) {
       return to_grpc(absl::InvalidArgumentError("[session] got no hello, want it first"));
     }
-    StatusOr<std::unique_ptr<Session>> session = reception_.attend(entry->worker, message.hello());
+    StatusOr<std::unique_ptr<Session>> session = desk_.attend(entry->worker, message.hello());
     if (!session.ok()) return to_grpc(session.status());
     std::atomic<bool> is_read{true};
     std::thread writer([&] { write(*context, *stream, **session, is_read); });
@@ -151,14 +153,14 @@ class ControlService final : public v1::Control::Service {
     if (is_read) context.TryCancel();
   }
 
-  Reception& reception_;
+  Desk& desk_;
   Door& door_;
 };
 
 // v1.Exchange, registered as the generated service would be, but with chunks as they come.
 class ExchangeService final : public grpc::Service {
  public:
-  ExchangeService(Reception& reception, Door& door) : reception_(reception), door_(door) {
+  ExchangeService(Desk& desk, Door& door) : desk_(desk), door_(door) {
     using grpc::internal::RpcMethod, grpc::internal::RpcServiceMethod;
     AddMethod(new RpcServiceMethod(
         kFetchMethod, RpcMethod::SERVER_STREAMING,
@@ -173,6 +175,10 @@ class ExchangeService final : public grpc::Service {
         kPushMethod, RpcMethod::CLIENT_STREAMING,
         new grpc::internal::ClientStreamingHandler<ExchangeService, Bytes, v1::PushReply>(
             std::mem_fn(&ExchangeService::push), this)));
+    AddMethod(new RpcServiceMethod(
+        kFoundMethod, RpcMethod::CLIENT_STREAMING,
+        new grpc::internal::ClientStreamingHandler<ExchangeService, Bytes, v1::FoundReply>(
+            std::mem_fn(&ExchangeService::found), this)));
   }
 
  private:
@@ -182,7 +188,7 @@ class ExchangeService final : public grpc::Service {
                      grpc::ServerWriter<Bytes>* writer) {
     const StatusOr<Door::Entry> entry = door_.enter(*context);
     if (!entry.ok()) return to_grpc(entry.status());
-    StatusOr<rubato::Fetch> fetch = reception_.fetch(entry->worker, *request);
+    StatusOr<rubato::Fetch> fetch = desk_.fetch(entry->worker, *request);
     if (!fetch.ok()) return to_grpc(fetch.status());
     StallWatch::Guard guard = door_.await_chunks(*context);
     for (Chunk chunk; fetch->next(chunk);) {
@@ -196,51 +202,73 @@ class ExchangeService final : public grpc::Service {
                            v1::PushOffsetReply* reply) {
     const StatusOr<Door::Entry> entry = door_.enter(*context);
     if (!entry.ok()) return to_grpc(entry.status());
-    StatusOr<v1::PushOffsetReply> offset = reception_.push_offset(entry->worker, *request);
+    StatusOr<v1::PushOffsetReply> offset = desk_.push_offset(entry->worker, *request);
     if (offset.ok()) *reply = *offset;
     return to_grpc(offset.status());
   }
 
   grpc::Status push(grpc::ServerContext* context, grpc::ServerReader<Bytes>* reader,
                     v1::PushReply* reply) {
-    const StatusOr<Door::Entry> entry = door_.enter(*context);
+    return receive<v1::PushPart>(*context, *reader, *reply,
+                                 [this](WorkerId worker, const v1::DeltaHeader& header) {
+                                   return desk_.push(worker, header);
+                                 });
+  }
+  grpc::Status found(grpc::ServerContext* context, grpc::ServerReader<Bytes>* reader,
+                     v1::FoundReply* reply) {
+    return receive<v1::FoundPart>(*context, *reader, *reply,
+                                  [this](WorkerId worker, const v1::FoundHeader& header) {
+                                    return desk_.found(worker, header);
+                                  });
+  }
+
+  // A header, then chunks for what `begin` made of it, then its last word. `Part` has the fields of
+  // v1.PushPart.
+  template <class Part, class Reply, class Begin>
+  grpc::Status receive(grpc::ServerContext& context, grpc::ServerReader<Bytes>& reader,
+                       Reply& reply, const Begin& begin) {
+    const StatusOr<Door::Entry> entry = door_.enter(context);
     if (!entry.ok()) return to_grpc(entry.status());
-    v1::PushPart part;
+    Part part;
     {
-      const StallWatch::Guard guard = door_.await_answer(*context);
+      const StallWatch::Guard guard = door_.await_answer(context);
       Bytes message;
-      if (!reader->Read(&message) ||
-          !grpc::SerializationTraits<v1::PushPart>::Deserialize(&message, &part).ok() ||
+      if (!reader.Read(&message) ||
+          !grpc::SerializationTraits<Part>::Deserialize(&message, &part).ok() ||
           !part.has_header()) {
         return to_grpc(absl::InvalidArgumentError("[push] got no header, want it first"));
       }
     }
-    StatusOr<std::unique_ptr<rubato::Push>> push = reception_.push(entry->worker, part.header());
-    if (!push.ok()) return to_grpc(push.status());
-    if (const Status status = receive(*context, *reader, **push); !status.ok())
+    auto upload = begin(entry->worker, part.header());
+    if (!upload.ok()) return to_grpc(upload.status());
+    if (const Status status = receive_chunks(context, reader, **upload); !status.ok())
       return to_grpc(status);
     // A stream that was cut looks like one that ended: what is missing is found by the commit.
-    if (context->IsCancelled()) return grpc::Status::CANCELLED;
-    StatusOr<v1::PushReply> answer = (*push)->finish();
-    if (answer.ok()) *reply = *answer;
+    if (context.IsCancelled()) return grpc::Status::CANCELLED;
+    StatusOr<Reply> answer = (*upload)->finish();
+    if (answer.ok()) reply = *answer;
     return to_grpc(answer.status());
   }
 
-  Status receive(grpc::ServerContext& context, grpc::ServerReader<Bytes>& reader,
-                 rubato::Push& push) {
+  static bool wants_more(const rubato::Push& push) { return !push.answer(); }
+  static bool wants_more(const Found&) { return true; }
+
+  template <class Upload>
+  Status receive_chunks(grpc::ServerContext& context, grpc::ServerReader<Bytes>& reader,
+                        Upload& upload) {
     StallWatch::Guard guard = door_.await_chunks(context);
     ChunkReader parser(ChunkForm::kPushPart);
     Bytes message;
     Chunk chunk;
-    while (!push.answer() && reader.Read(&message)) {
+    while (wants_more(upload) && reader.Read(&message)) {
       guard.progress();
       RUBATO_RETURN_IF_ERROR(parser.read(message, chunk));
-      RUBATO_RETURN_IF_ERROR(push.add(chunk));
+      RUBATO_RETURN_IF_ERROR(upload.add(chunk));
     }
     return absl::OkStatus();
   }
 
-  Reception& reception_;
+  Desk& desk_;
   Door& door_;
 };
 
@@ -271,10 +299,10 @@ class EnrolmentService final : public v1::Enrolment::Service {
 
 class Server final : public GrpcServer {
  public:
-  Server(Reception& reception, Gatekeeper& gatekeeper, const ServerConfig& config)
+  Server(Desk& desk, Gatekeeper& gatekeeper, const ServerConfig& config)
       : door_(gatekeeper, config),
-        control_(reception, door_),
-        exchange_(reception, door_),
+        control_(desk, door_),
+        exchange_(desk, door_),
         enrolment_(door_) {}
   ~Server() override {
     if (!server_) return;
@@ -322,9 +350,9 @@ class Server final : public GrpcServer {
 
 }  // namespace
 
-StatusOr<std::unique_ptr<GrpcServer>> listen_grpc(const ServerConfig& config, Reception& reception,
+StatusOr<std::unique_ptr<GrpcServer>> listen_grpc(const ServerConfig& config, Desk& desk,
                                                   Gatekeeper& gatekeeper) {
-  auto server = std::make_unique<Server>(reception, gatekeeper, config);
+  auto server = std::make_unique<Server>(desk, gatekeeper, config);
   RUBATO_RETURN_IF_ERROR(server->listen(config));
   return server;
 }

@@ -1,11 +1,11 @@
-// The coordinator's side of gRPC: who calls is found out here, everything else is the reception's.
+// The coordinator's side of gRPC: who calls is found out here, everything else is the desk's.
 #pragma once
 
 #include <memory>
 
+#include "rubato/rpc/desk.h"
 #include "rubato/rpc/endpoints.h"
 #include "rubato/rpc/gatekeeper.h"
-#include "rubato/rpc/reception.h"
 
 namespace rubato {
 
@@ -16,9 +16,9 @@ class GrpcServer {
   virtual int port() const = 0;
 };
 
-/// Reception and gatekeeper outlive the server. Unavailable `[coordinator] ..` when the address
+/// Desk and gatekeeper outlive the server. Unavailable `[coordinator] ..` when the address
 /// cannot be listened at.
-StatusOr<std::unique_ptr<GrpcServer>> listen_grpc(const ServerConfig& config, Reception& reception,
+StatusOr<std::unique_ptr<GrpcServer>> listen_grpc(const ServerConfig& config, Desk& desk,
                                                   Gatekeeper& gatekeeper);
 
 }  // namespace rubato

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "rubato/rpc/founding.h"
+
 namespace rubato {
 namespace {
 
@@ -348,6 +350,11 @@ StatusOr<std::unique_ptr<Push>> Reception::push(WorkerId worker, const v1::Delta
   push->offset_ = push->upload_->offset();
   push->measured_whole_ = push->offset_ == 0;
   return push;
+}
+
+StatusOr<std::unique_ptr<Found>> Reception::found(WorkerId, const v1::FoundHeader&) {
+  return absl::AlreadyExistsError(
+      "[founding] got a model for a run that has one, want none; ask what the run is");
 }
 
 // Norm and finiteness of what has come; a chunk that begins and ends where blocks do is an

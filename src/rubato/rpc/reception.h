@@ -14,6 +14,7 @@
 #include "rubato/rpc/chunk.h"
 #include "rubato/rpc/cluster.h"
 #include "rubato/rpc/codec_agreement.h"
+#include "rubato/rpc/desk.h"
 #include "rubato/rpc/link_pacer.h"
 #include "rubato/rpc/rate_limit.h"
 #include "rubato/rpc/wire.h"
@@ -108,23 +109,25 @@ class Push {
   std::vector<float> scratch_;  // of some blocks' values
 };
 
-class Reception {
+class Reception final : public Desk {
  public:
   /// The cluster outlives it; its machine's codecs are what workers are told, unless they cannot
   /// use them. InvalidArgument or NotFound for a codec that is not one.
   static StatusOr<std::unique_ptr<Reception>> make(Cluster& cluster, ReceptionConfig config);
 
-  StatusOr<v1::RunDescription> describe(const v1::DescribeRequest& request) const;
+  StatusOr<v1::RunDescription> describe(const v1::DescribeRequest& request) const override;
   /// FailedPrecondition for a hello of another run or release, or one that lacks a codec on which
   /// the virtual clock insists; ResourceExhausted when the worker has too little memory, or attends
   /// so often that it is no use to anybody.
-  StatusOr<std::unique_ptr<Session>> attend(WorkerId worker, const v1::Hello& hello);
-  StatusOr<Fetch> fetch(WorkerId worker, const v1::FetchRequest& request) const;
+  StatusOr<std::unique_ptr<Session>> attend(WorkerId worker, const v1::Hello& hello) override;
+  StatusOr<Fetch> fetch(WorkerId worker, const v1::FetchRequest& request) const override;
   StatusOr<v1::PushOffsetReply> push_offset(WorkerId worker,
-                                            const v1::PushOffsetRequest& request) const;
+                                            const v1::PushOffsetRequest& request) const override;
   /// ResourceExhausted while the spool has no room, or when the door refused too many of the
   /// worker's deltas lately. Unavailable for a codec that needs a hello first.
-  StatusOr<std::unique_ptr<Push>> push(WorkerId worker, const v1::DeltaHeader& header);
+  StatusOr<std::unique_ptr<Push>> push(WorkerId worker, const v1::DeltaHeader& header) override;
+  /// AlreadyExists: the run has its model.
+  StatusOr<std::unique_ptr<Found>> found(WorkerId worker, const v1::FoundHeader& header) override;
 
  private:
   Reception(Cluster& cluster, ReceptionConfig config, CodecAgreement codecs)

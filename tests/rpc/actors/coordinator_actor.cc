@@ -8,6 +8,7 @@
 
 #include "rubato/metrics/sink.h"
 #include "rubato/rpc/grpc_service.h"
+#include "rubato/rpc/reception.h"
 
 namespace rubato {
 namespace {

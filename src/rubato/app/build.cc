@@ -10,6 +10,7 @@
 #include "rubato/lm/arena.h"
 #include "rubato/lm/lm_workload.h"
 #include "rubato/lm/toy_classifier.h"
+#include "rubato/trainer/opaque_workload.h"
 #include "rubato/trainer/quadratic.h"
 
 namespace rubato {
@@ -254,7 +255,25 @@ StatusOr<BuiltWorkload> build_workload(const Recipe& recipe, int threads) {
   const std::string& kind = recipe.text("model.kind");
   if (kind == "toy") return build_toy(recipe, threads);
   if (kind == "quadratic") return build_quadratic(recipe);
+  if (kind == kOpaqueModel) {
+    return recipe.error(
+        std::string(kModelKind),
+        "got opaque, want a model of this program; rubato coordinator drives such a "
+        "run, and programs of its own make its workers (docs/workers.md)");
+  }
   return build_language_model(recipe);
+}
+
+StatusOr<BuiltWorkload> build_opaque(const Recipe& recipe, Layout layout) {
+  if (recipe.has("pretrain.steps"))
+    return recipe.error("pretrain.steps", "got a pretraining of an opaque model, want none");
+  RUBATO_ASSIGN_OR_RETURN(auto optimizer, build_inner(recipe));
+  const OpaqueOptions options{.shards = recipe.integer("opaque.shards"),
+                              .sequences_per_shard = recipe.integer("opaque.sequences_per_shard"),
+                              .tokens_per_sequence = recipe.integer("opaque.tokens_per_sequence")};
+  return BuiltWorkload{
+      std::make_unique<OpaqueWorkload>(options, std::move(layout), std::move(optimizer)),
+      generated_digest(recipe, "opaque")};
 }
 
 ChainSpec chain_spec(const Recipe& recipe) {

@@ -17,8 +17,11 @@ struct BuiltWorkload {
   std::string data_digest;
 };
 
-/// Opens or generates the data. Errors name the recipe key, or the file that is at fault.
+/// Opens or generates the data. Errors name the recipe key, or the file that is at fault; an opaque
+/// model is one, since nothing of it is here.
 StatusOr<BuiltWorkload> build_workload(const Recipe& recipe, int threads);
+/// The workload of a recipe with model.kind = "opaque", with the layout that its first worker gave.
+StatusOr<BuiltWorkload> build_opaque(const Recipe& recipe, Layout layout);
 
 /// FailedPrecondition when this processor cannot train as the recipe wants; it may evaluate.
 Status check_processor(const Recipe& recipe);

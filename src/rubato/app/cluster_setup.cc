@@ -2,6 +2,7 @@
 
 #include "rubato/app/memory.h"
 #include "rubato/base/digest.h"
+#include "rubato/rpc/model_file.h"
 #include "rubato/rpc/wire.h"
 #include "rubato/text/manifest.h"
 
@@ -41,6 +42,15 @@ std::string cluster_recipe_digest(const Recipe& recipe) {
   return digest_of(std::string_view(text));
 }
 
+StatusOr<BuiltWorkload> build_for_run(const Recipe& recipe, const std::string& directory,
+                                      FileSystem& files, int threads) {
+  if (recipe.text(kModelKind) != kOpaqueModel) return build_workload(recipe, threads);
+  RUBATO_ASSIGN_OR_RETURN(std::optional<Layout> layout, read_model_layout(files, directory));
+  if (layout) return build_opaque(recipe, std::move(*layout));
+  return absl::NotFoundError(
+      cat("[model] ", directory, ": got a run without its model, want one that a worker founded"));
+}
+
 StatusOr<ClusterSetup> cluster_setup(const Recipe& recipe, const BuiltWorkload& built,
                                      FileSystem& files) {
   if (recipe.text("train.mode") != "local-sgd") {
@@ -71,7 +81,10 @@ StatusOr<ClusterSetup> cluster_setup(const Recipe& recipe, const BuiltWorkload& 
     reception.data_directory = recipe.text(kDataDirectory);
     RUBATO_ASSIGN_OR_RETURN(reception.files, run_files(files, reception.data_directory));
   }
-  RUBATO_ASSIGN_OR_RETURN(reception.worker_memory_bytes, worker_bytes(setup.training, workload));
+  // What a worker of another program needs nobody knows here.
+  if (recipe.text(kModelKind) != kOpaqueModel) {
+    RUBATO_ASSIGN_OR_RETURN(reception.worker_memory_bytes, worker_bytes(setup.training, workload));
+  }
   return setup;
 }
 

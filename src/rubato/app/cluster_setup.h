@@ -19,6 +19,11 @@ struct ClusterSetup {
   ReceptionConfig reception;
 };
 
+/// The workload of a run in `directory`, as a coordinator or a replay needs it: an opaque model's
+/// layout is there. NotFound when its run has no model yet.
+StatusOr<BuiltWorkload> build_for_run(const Recipe& recipe, const std::string& directory,
+                                      FileSystem& files, int threads);
+
 /// InvalidArgument names the recipe key when the recipe is none for a cluster.
 StatusOr<ClusterSetup> cluster_setup(const Recipe& recipe, const BuiltWorkload& built,
                                      FileSystem& files);

@@ -10,16 +10,19 @@
 #include "rubato/app/cluster_setup.h"
 #include "rubato/app/command_support.h"
 #include "rubato/app/log.h"
+#include "rubato/app/memory.h"
 #include "rubato/app/methods.h"
 #include "rubato/app/operation.h"
 #include "rubato/app/run_notes.h"
 #include "rubato/app/run_recorder.h"
 #include "rubato/app/tls_flags.h"
 #include "rubato/base/digest.h"
+#include "rubato/lm/arena.h"
 #include "rubato/metrics/report.h"
 #include "rubato/metrics/run_statistics.h"
 #include "rubato/metrics/table.h"
 #include "rubato/rpc/address.h"
+#include "rubato/rpc/founding.h"
 #include "rubato/rpc/grpc_service.h"
 #include "rubato/rpc/rollback.h"
 #include "rubato/store/posix_file_system.h"
@@ -68,10 +71,17 @@ class CoordinatorProcess {
           given_, load_given_identity(files_, flags_.tls, CertificateRole::kServer, unix_now_s()));
     }
     RUBATO_RETURN_IF_ERROR(load());
+    if (!is_opaque()) RUBATO_RETURN_IF_ERROR(build());
     RUBATO_RETURN_IF_ERROR(files_.make_directories(directory_));
     RUBATO_ASSIGN_OR_RETURN(lock_, files_.lock_directory(directory_));
     // Before anybody asks which snapshot is the newest.
     RUBATO_RETURN_IF_ERROR(complete_rollback(files_, directory_));
+    RUBATO_RETURN_IF_ERROR(open_admission());
+    if (is_opaque()) {
+      RUBATO_ASSIGN_OR_RETURN(const bool is_founded, wait_for_model());
+      if (!is_founded) return kExitOk;
+      RUBATO_RETURN_IF_ERROR(build());
+    }
     RUBATO_RETURN_IF_ERROR(open_records());
     RUBATO_RETURN_IF_ERROR(open_cluster());
     RUBATO_RETURN_IF_ERROR(listen());
@@ -101,7 +111,16 @@ class CoordinatorProcess {
     RUBATO_ASSIGN_OR_RETURN(Recipe recipe, recipe_for_method(base, base.text("run.method")));
     RUBATO_RETURN_IF_ERROR(check_sets_have_effect(base, std::span(&recipe, 1)));
     recipe_.emplace(std::move(recipe));
-    RUBATO_ASSIGN_OR_RETURN(built_, build_workload(*recipe_, thread_count(flags_.threads)));
+    if (!is_opaque() || !flags_.virtual_clock) return absl::OkStatus();
+    return recipe_->error(std::string(kModelKind),
+                          "got opaque on the virtual clock, want a model that the simulator knows");
+  }
+
+  bool is_opaque() const { return recipe_->text(kModelKind) == kOpaqueModel; }
+
+  Status build() {
+    RUBATO_ASSIGN_OR_RETURN(
+        built_, build_for_run(*recipe_, directory_, files_, thread_count(flags_.threads)));
     RUBATO_ASSIGN_OR_RETURN(setup_, cluster_setup(*recipe_, built_, files_));
     ClusterConfig& config = setup_.cluster;
     config.directory = directory_;
@@ -119,8 +138,43 @@ class CoordinatorProcess {
             {worker.ns_per_step, worker.link, worker.join_at, worker.leave_at, worker.return_at});
       }
     }
-    setup_.reception.heartbeat_interval = config.lease / 15;
+    setup_.reception.heartbeat_interval = heartbeat_interval();
     return absl::OkStatus();
+  }
+
+  Nanos heartbeat_interval() const { return from_seconds(flags_.lease_s) / 15; }
+
+  // An opaque run begins with the model of its first worker; false when a stop came before it.
+  StatusOr<bool> wait_for_model() {
+    RUBATO_ASSIGN_OR_RETURN(const std::optional<Layout> layout,
+                            read_model_layout(files_, directory_));
+    if (layout) return true;
+    FoundingConfig config{.directory = directory_,
+                          .description = {},
+                          .check_room = [this](const Layout& model) { return check_room(model); },
+                          .note = [this](const Notice& notice) { log_.write(notice); }};
+    config.description.set_build(build_id());
+    config.description.set_recipe_toml(recipe_->to_toml());
+    config.description.set_recipe_digest(cluster_recipe_digest(*recipe_));
+    config.description.set_heartbeat_interval_ns(heartbeat_interval());
+    config.description.set_lease_ns(from_seconds(flags_.lease_s));
+    Founding founding(files_, std::move(config));
+    RUBATO_RETURN_IF_ERROR(listen_with(founding));
+    log_.write({.event = "founding",
+                .text = "waiting for a worker that brings the run's model",
+                .facts = {}});
+    bool is_founded = false;
+    while (!is_founded && !(stop_ != nullptr && stop_->load()))
+      is_founded = founding.wait(kNanosPerSecond / 10);
+    server_.reset();
+    return is_founded;
+  }
+
+  Status check_room(const Layout& model) {
+    RUBATO_ASSIGN_OR_RETURN(const BuiltWorkload built, build_opaque(*recipe_, model));
+    RUBATO_ASSIGN_OR_RETURN(SimulationConfig training, training_config(*recipe_, 1));
+    training.fleet.clear();  // workers are elsewhere
+    return check_memory(training, *built.workload, available_memory_bytes());
   }
 
   // Records behind the newest snapshot are made again from the journal.
@@ -151,6 +205,7 @@ class CoordinatorProcess {
   // What the workers start from: initial parameters, or those of the pretraining that the recipe
   // asks for. It is made here, as `rubato train` makes it, and goes on where a crash left it.
   StatusOr<std::vector<float>> initial_parameters() {
+    if (is_opaque()) return read_model_parameters(files_, directory_);
     if (!recipe_->has("pretrain.steps")) {
       std::vector<float> theta(static_cast<size_t>(built_.workload->layout().size()));
       built_.workload->initialise(static_cast<uint64_t>(recipe_->integer("run.seed")), theta);
@@ -175,7 +230,7 @@ class CoordinatorProcess {
 
   Status open_cluster() {
     const int threads = thread_count(flags_.threads);
-    const ClusterServices services{
+    ClusterServices services{
         .files = &files_,
         .clock = monotonic_now,
         .sink = &*recorder_,
@@ -189,11 +244,16 @@ class CoordinatorProcess {
           RUBATO_ASSIGN_OR_RETURN(notes_.offset, jsonl_->offset());
           return notes_.to_map();
         }};
+    if (is_opaque()) services.evaluate = nullptr;
     RUBATO_ASSIGN_OR_RETURN(cluster_,
                             Cluster::open(setup_.cluster, services, built_.workload->layout(),
                                           [this] { return initial_parameters(); }));
     say_recovered();
     RUBATO_ASSIGN_OR_RETURN(reception_, Reception::make(*cluster_, setup_.reception));
+    return absl::OkStatus();
+  }
+
+  Status open_admission() {
     RUBATO_ASSIGN_OR_RETURN(admission_, Admission::open(files_, directory_));
     if (given_) {
       gatekeeper_.emplace(*admission_, unix_now_s);
@@ -222,6 +282,13 @@ class CoordinatorProcess {
   }
 
   Status listen() {
+    RUBATO_RETURN_IF_ERROR(listen_with(*reception_));
+    RUBATO_ASSIGN_OR_RETURN(operation_,
+                            Operation::begin(directory_, flags_.http, *cluster_, *admission_));
+    return absl::OkStatus();
+  }
+
+  Status listen_with(Desk& desk) {
     ServerConfig config;
     config.listen = to_text(address_);
     if (given_) {
@@ -239,7 +306,7 @@ class CoordinatorProcess {
       config.ca_pem = authority_->certificate_pem();
     }
     allow_many_connections();
-    RUBATO_ASSIGN_OR_RETURN(server_, listen_grpc(config, *reception_, *gatekeeper_));
+    RUBATO_ASSIGN_OR_RETURN(server_, listen_grpc(config, desk, *gatekeeper_));
     address_.port = server_->port();
     // Where `rubato invite` finds out what to write into a join string.
     RUBATO_RETURN_IF_ERROR(
@@ -252,8 +319,6 @@ class CoordinatorProcess {
                               " --tls-cert .. joins with a certificate of ", flags_.tls.authority)
                         : cat("; rubato invite ", directory_, " makes a join string for a worker")),
          .facts = {{"address", to_text(address_)}}});
-    RUBATO_ASSIGN_OR_RETURN(operation_,
-                            Operation::begin(directory_, flags_.http, *cluster_, *admission_));
     return absl::OkStatus();
   }
 

@@ -29,7 +29,8 @@ StatusOr<int> run_replay(const ReplayFlags& flags, Terminal& terminal) {
   PosixFileSystem files;
   RUBATO_ASSIGN_OR_RETURN(const Recipe recipe, recipe_of_run(files, flags.directory));
   const int threads = thread_count(flags.threads);
-  RUBATO_ASSIGN_OR_RETURN(const BuiltWorkload built, build_workload(recipe, threads));
+  RUBATO_ASSIGN_OR_RETURN(const BuiltWorkload built,
+                          build_for_run(recipe, flags.directory, files, threads));
   RUBATO_ASSIGN_OR_RETURN(ClusterSetup setup, cluster_setup(recipe, built, files));
   setup.cluster.directory = flags.directory;
   setup.cluster.threads = threads;

@@ -292,7 +292,10 @@ class WorkerProcess {
     request.set_memory_bytes(memory_bytes_);
     RUBATO_ASSIGN_OR_RETURN(v1::RunDescription run, link.describe(request));
     RUBATO_RETURN_IF_ERROR(check_description(run));
-    return run;
+    if (!run.wants_model()) return run;
+    return absl::FailedPreconditionError(
+        "[worker] got a run of an opaque model, want one of this program's; its workers are "
+        "programs of their own (docs/workers.md)");
   }
 
   // Data and model, as the coordinator describes them.

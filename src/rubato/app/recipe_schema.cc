@@ -36,24 +36,26 @@ RecipeSection model_section() {
     return optional(integer_option(std::move(name), 1, 1, largest, std::move(unit),
                                    cat(meaning, "; absent: the preset's")));
   };
-  return {"model",
-          "what is trained",
-          {choice_option("kind", std::string(kLanguageModel),
-                         {std::string(kLanguageModel), "toy", "quadratic"},
-                         "language model on text, the classifier of the published notebook, or a "
-                         "quadratic in closed form"),
-           choice_option("preset", "mini", preset_names(), "shape of the language model"),
-           shape("layers", "layers", "depth", kMostLayers),
-           shape("width", "floats", "residual stream"), shape("heads", "heads", "query heads"),
-           shape("kv_heads", "heads", "key-value heads; divides heads"),
-           shape("head_dim", "floats", "width of one head; even"),
-           shape("ffn", "floats", "width of the feed-forward part"),
-           optional(integer_option("vocab", 512, 259, 10'000'000, "pieces",
-                                   "the data must have as many; absent: what the data has")),
-           optional(flag_option("tied", true, "the head is the embedding; absent: the preset's"))},
-          "",
-          "",
-          {"preset", "layers", "width", "heads", "kv_heads", "head_dim", "ffn", "vocab", "tied"}};
+  return {
+      "model",
+      "what is trained",
+      {choice_option("kind", std::string(kLanguageModel),
+                     {std::string(kLanguageModel), "toy", "quadratic", std::string(kOpaqueModel)},
+                     "language model on text, the classifier of the published notebook, a "
+                     "quadratic in closed form, or one that only the workers of a cluster "
+                     "know"),
+       choice_option("preset", "mini", preset_names(), "shape of the language model"),
+       shape("layers", "layers", "depth", kMostLayers), shape("width", "floats", "residual stream"),
+       shape("heads", "heads", "query heads"),
+       shape("kv_heads", "heads", "key-value heads; divides heads"),
+       shape("head_dim", "floats", "width of one head; even"),
+       shape("ffn", "floats", "width of the feed-forward part"),
+       optional(integer_option("vocab", 512, 259, 10'000'000, "pieces",
+                               "the data must have as many; absent: what the data has")),
+       optional(flag_option("tied", true, "the head is the embedding; absent: the preset's"))},
+      "",
+      "",
+      {"preset", "layers", "width", "heads", "kv_heads", "head_dim", "ffn", "vocab", "tied"}};
 }
 
 RecipeSection toy_section() {
@@ -82,6 +84,17 @@ RecipeSection quadratic_section() {
            integer_option("data_seed", 1, 0, kMany, "1", "of targets and noise")},
           std::string(kModelKind),
           "quadratic"};
+}
+
+RecipeSection opaque_section() {
+  return {"opaque",
+          "a model that workers in another language bring to a coordinator, with data of their own",
+          {integer_option("shards", 4, 1, 4096, "shards", "parts of the workers' data"),
+           integer_option("sequences_per_shard", 1024, 1, kMany, "sequences", "of each shard"),
+           integer_option("tokens_per_sequence", 256, 1, 10'000'000, "tokens",
+                          "that a worker counts for one sequence")},
+          std::string(kModelKind),
+          std::string(kOpaqueModel)};
 }
 
 RecipeSection data_section() {
@@ -277,13 +290,11 @@ std::shared_ptr<const RecipeSchema> RecipeSchema::make(std::span<const Catalogue
     for (const Description& entry : kind.entries) schema->methods_.push_back(entry.name);
   }
   std::vector<RecipeSection>& sections = schema->sections_;
-  sections = {run_section(),        model_section(),
-              toy_section(),        quadratic_section(),
-              data_section(),       train_section(),
-              pretrain_section(),   lr_section(),
-              fleet_section(),      door_section(),
-              codec_section(),      eval_section(),
-              checkpoint_section(), compare_section(schema->methods_),
+  sections = {run_section(),       model_section(),      toy_section(),
+              quadratic_section(), opaque_section(),     data_section(),
+              train_section(),     pretrain_section(),   lr_section(),
+              fleet_section(),     door_section(),       codec_section(),
+              eval_section(),      checkpoint_section(), compare_section(schema->methods_),
               tune_section()};
   for (const CatalogueKind& kind : kinds) {
     auto section = std::ranges::find(sections, kind.section(), &RecipeSection::name);

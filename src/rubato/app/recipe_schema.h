@@ -17,6 +17,7 @@ namespace rubato {
 /// The key that says what is trained, and its value for a model of text.
 inline constexpr std::string_view kModelKind = "model.kind";
 inline constexpr std::string_view kLanguageModel = "language-model";
+inline constexpr std::string_view kOpaqueModel = "opaque";
 
 /// Of run.seed, and of every --seed.
 inline constexpr int64_t kLargestSeed = 1'000'000'000'000;

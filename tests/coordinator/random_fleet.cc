@@ -1,6 +1,7 @@
 #include "tests/coordinator/random_fleet.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -27,14 +28,17 @@ Rig random_rig(uint64_t seed) {
   config.budget_steps = pick(100, 6000);
   config.schedule_steps = pick(1, 8000);
   config.inner_rewarm_steps = pick(0, 1) * pick(1, 20);
-  config.slack = pick(0, 1) * pick(1, 300) * kMillisecond;
   if (pick(0, 1) == 1) config.save_every_steps = pick(1, 500);
   config.door.norm_action = static_cast<NormAction>(pick(0, 2));
   config.door.norm_after = pick(0, 20);
   const auto gates = gate_entries();
   rig.gate = {gates[rng.below(gates.size())]->name};
-  if (rig.gate.name == "grace")
+  if (rig.gate.name == "grace") {
     rig.gate.options.emplace("seconds", 0.5 * static_cast<double>(pick(0, 4)));
+    // None, some, or to the window's end.
+    const int64_t slack_ms = std::array<int64_t, 3>{0, pick(1, 300), 86'400'000}[rng.below(3)];
+    rig.gate.options.emplace("slack", static_cast<double>(slack_ms) / 1000);
+  }
   if (rig.gate.name == "barrier" && pick(0, 1) == 1)
     rig.gate.options.emplace("weight", std::string("shard"));
   if (rig.gate.name != "barrier") {

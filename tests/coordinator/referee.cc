@@ -497,6 +497,11 @@ Nanos Referee::grace() const {
                                    : 0;
 }
 
+Nanos Referee::slack() const {
+  const auto given = rig_.gate.options.find("slack");
+  return given == rig_.gate.options.end() ? grace() : from_seconds(std::get<double>(given->second));
+}
+
 // When the window that is open now may close: at the latest expectation within it plus slack, never
 // beyond its end; nothing when nobody is expected within it. Expected is whoever does not wait yet:
 // when it should be ready for its next task and has room for it. Asked before this event's
@@ -517,7 +522,7 @@ std::optional<Nanos> Referee::earliest_close(Nanos now, bool opens) {
     if (expected <= end) latest = std::max(latest.value_or(expected), expected);
   }
   if (!latest) return std::nullopt;
-  return std::min(*latest + rig_.config.slack, end);
+  return std::min(*latest + slack(), end);
 }
 
 void Referee::check_waiting(Nanos now, bool dispatched, WorkerId subject) {

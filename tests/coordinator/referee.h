@@ -89,6 +89,7 @@ class Referee {
   void check_waiting(Nanos now, bool dispatched, WorkerId subject);
   std::optional<Nanos> earliest_close(Nanos now, bool opens);
   Nanos grace() const;
+  Nanos slack() const;
   void check_ledger(const Ledger& ledger, bool thorough);
   void wrong(std::string what) {
     if (wrong_.empty()) wrong_ = std::move(what);

@@ -77,7 +77,7 @@ class Player {
     } else if (key == "save_every") {
       config.save_every_steps = number();
     } else if (key == "slack") {
-      config.slack = seconds(value);
+      rig_.gate.options.emplace("slack", std::stod(value));
     } else if (key == "overlap") {
       config.overlap = value == "full" ? Overlap::kFull : Overlap::kUpload;
     } else if (key == "norm_after") {

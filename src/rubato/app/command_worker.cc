@@ -12,6 +12,7 @@
 #include "rubato/app/island_setup.h"
 #include "rubato/app/log.h"
 #include "rubato/app/tls_flags.h"
+#include "rubato/app/worker_notices.h"
 #include "rubato/base/digest.h"
 #include "rubato/island/island.h"
 #include "rubato/lm/arena.h"
@@ -332,10 +333,7 @@ class WorkerProcess {
     }
     RUBATO_RETURN_IF_ERROR(leader_->introduce(island_introduction(run, data)));
     built_.workload = leader_->share(std::move(built_.workload));
-    log_.write({.event = "island",
-                .text = cat("an island of ", island_->size(), " processes, here ", threads_,
-                            threads_ == 1 ? " thread" : " threads"),
-                .facts = {{"processes", island_->size()}, {"threads", threads_}}});
+    log_.write(island_notice(island_->size(), threads_));
     return absl::OkStatus();
   }
 
@@ -359,33 +357,15 @@ class WorkerProcess {
           const Nanos measured,
           calibrate_step(*built_.workload, training.worker, data, threads_, monotonic_now));
       config.ns_per_step = std::max(measured, config.min_step_ns);
-      log_.write({.event = "calibrated",
-                  .text = cat("one local step takes ", to_seconds(config.ns_per_step), " s"),
-                  .facts = {{"seconds_per_step", to_seconds(config.ns_per_step)}}});
+      log_.write(calibrated_notice(config.ns_per_step));
     }
-    return work(config, {.link = &link,
-                         .files = &files_,
-                         .workload = built_.workload.get(),
-                         .data = &data,
-                         .environment = environment_,
-                         .report = [this](const TaskReport& report) { show(report); }});
-  }
-
-  void show(const TaskReport& report) {
-    const double seconds = std::max(to_seconds(report.train_ns), 1e-9);
-    const double tokens_per_s = static_cast<double>(report.tokens) / seconds;
-    const double wait_s = to_seconds(report.fetch_ns + report.push_ns);
-    log_.write(
-        {.event = "task",
-         .text = cat("task ", report.task, "  steps ", report.steps, "  loss ", report.mean_loss,
-                     "  ", tokens_per_s / 1000, "k tok/s  wait ", wait_s, " s  ", report.verdict),
-         .facts = {{"task", report.task},
-                   {"steps", report.steps},
-                   {"tokens", report.tokens},
-                   {"loss_nats", report.mean_loss},
-                   {"tokens_per_s", tokens_per_s},
-                   {"wait_s", wait_s},
-                   {"verdict", report.verdict}}});
+    return work(config,
+                {.link = &link,
+                 .files = &files_,
+                 .workload = built_.workload.get(),
+                 .data = &data,
+                 .environment = environment_,
+                 .report = [this](const TaskReport& report) { log_.write(task_notice(report)); }});
   }
 
   const WorkerFlags& flags_;

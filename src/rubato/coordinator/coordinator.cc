@@ -206,8 +206,7 @@ void Coordinator::open_window_or_wait(Effects& effects, bool timer_fired) {
   }
   if (!window_opened_) window_opened_ = now_;
   const std::vector<Nanos> expected = expected_to_wait();
-  const GateDecision decision =
-      gate_->decide({now_, *window_opened_, expected, config_.slack, timer_fired});
+  const GateDecision decision = gate_->decide({now_, *window_opened_, expected, timer_fired});
   if (decision.close) {
     close_window(effects);
   } else if (decision.wait_until != GateDecision::kNever && timer_at_ != decision.wait_until) {

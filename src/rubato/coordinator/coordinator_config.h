@@ -23,7 +23,6 @@ struct CoordinatorConfig {
   std::optional<int64_t> max_staleness;     // from the outer chain: staler deltas are discarded
   int64_t arrivals_per_step = 1;            // from the outer chain: deltas that make one outer step
   std::optional<int64_t> save_every_steps;  // [local steps] between Save effects
-  Nanos slack = 0;                          // how late an expected worker may be under a grace gate
   Overlap overlap = Overlap::kNone;         // unless none, a worker may have two tasks in flight
   DoorConfig door;
 };

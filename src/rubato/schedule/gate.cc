@@ -5,14 +5,15 @@
 namespace rubato {
 namespace {
 
-// Workers expected until `limit` are waited for; the rest are not.
-GateDecision wait_for_expected(const GateView& view, Nanos limit) {
+// Workers expected until `limit` are waited for, `slack` longer than expected but never beyond it;
+// the rest are not.
+GateDecision wait_for_expected(const GateView& view, Nanos limit, Nanos slack) {
   Nanos latest = -1;
   for (Nanos expected : view.expected) {
     if (expected <= limit) latest = std::max(latest, expected);
   }
   if (latest < 0) return {.close = true, .why = "nobody else is expected within the window"};
-  const Nanos until = std::max(std::min(latest + view.slack, limit), view.now);
+  const Nanos until = std::max(std::min(latest + slack, limit), view.now);
   if (view.timer_fired && until <= view.now) return {.close = true, .why = "the window has ended"};
   return {.close = false, .wait_until = until, .why = "a worker is expected within the window"};
 }
@@ -32,13 +33,13 @@ class Free final : public Gate {
 
 class Grace final : public Gate {
  public:
-  explicit Grace(Nanos grace) : grace_(grace) {}
+  Grace(Nanos grace, Nanos slack) : grace_(grace), slack_(slack) {}
   GateDecision decide(const GateView& view) const override {
-    return wait_for_expected(view, view.opened + grace_);
+    return wait_for_expected(view, view.opened + grace_, slack_);
   }
 
  private:
-  Nanos grace_;
+  Nanos grace_, slack_;
 };
 
 class Barrier final : public Gate {
@@ -69,9 +70,13 @@ const GateEntry kGrace = {
      .formula = "group = {w : finish(w) - first finish <= grace}",
      .source = "Liu et al. 2024, Alg. 2",
      .options = {real_option("seconds", 0.5, 0, 86400, "s",
-                             "length of the window from its first finish")}},
+                             "length of the window from its first finish"),
+                 real_option("slack", 86400, 0, 86400, "s",
+                             "how late a worker expected within the window may be before nobody "
+                             "waits for it; never beyond the window's end")}},
     [](const Options& options) -> StatusOr<std::unique_ptr<Gate>> {
-      return std::make_unique<Grace>(from_seconds(options.real("seconds")));
+      return std::make_unique<Grace>(from_seconds(options.real("seconds")),
+                                     from_seconds(options.real("slack")));
     }};
 
 const GateEntry kBarrier = {

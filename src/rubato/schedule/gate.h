@@ -18,8 +18,7 @@ struct GateView {
   Nanos now = 0;
   Nanos opened = 0;                 // the first finish of this window (tau_sync)
   std::span<const Nanos> expected;  // expected arrival of every outstanding task, in any order
-  Nanos slack = 0;           // how late an expected arrival may be before nobody waits for it
-  bool timer_fired = false;  // asked by the timer that an earlier decision set
+  bool timer_fired = false;         // asked by the timer that an earlier decision set
 };
 
 struct GateDecision {

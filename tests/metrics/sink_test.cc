@@ -84,6 +84,45 @@ TEST(JsonlSink, ResumedRunContinuesFromTheNotedOffset) {
   EXPECT_EQ(read_file(metrics_path(directory)), uninterrupted);
 }
 
+// A cluster's updates come out of its journal again; its evaluations would not.
+TEST(JsonlSink, EvaluationsBehindTheNotedOffsetAreKept) {
+  const TemporaryDirectory temporary;
+  const std::string& directory = temporary.path();
+  const EvalRecord early{.local_steps = 1}, late{.local_steps = 3};
+  JsonlOffset noted;
+  {
+    auto sink = JsonlSink::open(disk(), directory);
+    ASSERT_TRUE(sink.ok());
+    sink->on_eval(early);
+    sink->on_update(update(1));
+    auto offset = sink->offset();
+    ASSERT_TRUE(offset.ok());
+    noted = *offset;
+    sink->on_update(update(2));
+    sink->on_eval(late);
+    sink->on_event({2, "lost"});
+  }
+  const std::string path = metrics_path(directory);
+  const std::string want = to_line(early) + "\n" + to_line(update(1)) + "\n" + to_line(late) + "\n";
+  // The last line is torn.
+  ASSERT_TRUE(disk().replace_file(path, read_file(path) + to_line(late).substr(0, 9)).ok());
+  const auto end = keep_evaluations(disk(), directory, noted);
+  ASSERT_TRUE(end.ok()) << end.status();
+  EXPECT_EQ(read_file(path), want);
+  EXPECT_EQ(end->metrics_bytes, static_cast<int64_t>(want.size()));
+  EXPECT_EQ(end->events_bytes, noted.events_bytes);
+  // Once more after another crash: nothing twice.
+  ASSERT_TRUE(keep_evaluations(disk(), directory, noted).ok());
+  EXPECT_EQ(read_file(path), want);
+}
+
+TEST(JsonlSink, ARunWithoutRecordsKeepsNoEvaluations) {
+  const TemporaryDirectory temporary;
+  const auto end = keep_evaluations(disk(), temporary.path(), {});
+  ASSERT_TRUE(end.ok());
+  EXPECT_EQ(end->metrics_bytes, 0);
+}
+
 TEST(JsonlSink, FileShorterThanTheCheckpointSaysIsDataLoss) {
   const TemporaryDirectory temporary;
   auto sink = JsonlSink::open(disk(), temporary.path());

@@ -177,7 +177,7 @@ class CoordinatorProcess {
     return check_memory(training, *built.workload, available_memory_bytes());
   }
 
-  // Records behind the newest snapshot are made again from the journal.
+  // Records behind the newest snapshot are made again from the journal; evaluations are kept.
   Status open_records() {
     RUBATO_RETURN_IF_ERROR(
         files_.replace_file(join_path(directory_, "recipe.toml"), recipe_->to_toml()));
@@ -189,9 +189,11 @@ class CoordinatorProcess {
     }
     notes_.phase = RunPhase::kTrain;
     notes_.vocabulary = built_.workload->vocabulary_digest();
+    RUBATO_ASSIGN_OR_RETURN(const JsonlOffset end,
+                            keep_evaluations(files_, directory_, notes_.offset));
     RUBATO_ASSIGN_OR_RETURN(JsonlSink sink, JsonlSink::open(files_, directory_));
     jsonl_.emplace(std::move(sink));
-    RUBATO_RETURN_IF_ERROR(jsonl_->truncate_to(notes_.offset));
+    RUBATO_RETURN_IF_ERROR(jsonl_->truncate_to(end));
     recorder_.emplace(&*jsonl_, nullptr);
     RecordLog log;
     for (const std::string& path : {metrics_path(directory_), events_path(directory_)}) {

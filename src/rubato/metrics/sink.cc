@@ -62,6 +62,24 @@ Status JsonlSink::truncate_to(const JsonlOffset& offset) {
   return truncate(events_, offset.events_bytes);
 }
 
+StatusOr<JsonlOffset> keep_evaluations(FileSystem& files, const std::string& run_directory,
+                                       const JsonlOffset& offset) {
+  const std::string path = metrics_path(run_directory);
+  if (!files.exists(path)) return offset;
+  RUBATO_ASSIGN_OR_RETURN(const std::string text, files.read_file(path));
+  const auto noted = static_cast<size_t>(offset.metrics_bytes);
+  if (text.size() <= noted) return offset;
+  std::string kept = text.substr(0, noted);
+  for (size_t begin = noted, end = 0; (end = text.find('\n', begin)) != std::string::npos;
+       begin = end + 1) {
+    const std::string_view line = std::string_view(text).substr(begin, end + 1 - begin);
+    RecordLog log;
+    if (read_records(path, line, log).ok() && !log.evals.empty()) kept.append(line);
+  }
+  RUBATO_RETURN_IF_ERROR(files.replace_file(path, kept));
+  return JsonlOffset{static_cast<int64_t>(kept.size()), offset.events_bytes};
+}
+
 Status JsonlSink::truncate(Stream& stream, int64_t bytes) {
   if (bytes < 0 || bytes > stream.bytes) {
     return absl::DataLossError(cat("[metrics] ", stream.path, ": got ", stream.bytes,

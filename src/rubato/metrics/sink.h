@@ -92,6 +92,13 @@ class JsonlSink final : public MetricsSink {
   Status first_error_;
 };
 
+/// Evaluations are measured, so no journal makes them again: takes the evaluations that
+/// metrics.jsonl has behind `offset` to there, in one atomic write, and forgets all else behind it.
+/// Returns what to truncate to instead of `offset`. A torn last line is forgotten; a run without
+/// records is left alone.
+StatusOr<JsonlOffset> keep_evaluations(FileSystem& files, const std::string& run_directory,
+                                       const JsonlOffset& offset);
+
 /// File names inside a run directory.
 std::string metrics_path(const std::string& run_directory);
 std::string events_path(const std::string& run_directory);

@@ -13,7 +13,8 @@
   RULE(kMomentumEntry)           \
   RULE(kNesterovEntry)           \
   RULE(kAdamEntry)               \
-  RULE(kDelayedNesterovEntry)
+  RULE(kDelayedNesterovEntry)    \
+  RULE(kMlaEntry)
 
 namespace rubato {
 

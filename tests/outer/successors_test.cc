@@ -1,0 +1,79 @@
+// The published successors of delayed Nesterov: each against its formula, and against what it must
+// be when what is new about it is switched off.
+#include <cmath>
+#include <numbers>
+
+#include "tests/outer/fixtures.h"
+#include "tests/outer/reference.h"
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+namespace rubato::testing {
+namespace {
+
+constexpr int64_t kSize = 53;
+constexpr double kRounding = 2e-6;  // a dozen float operations on values of size 1
+
+// ---- mla
+
+RC_GTEST_PROP(Mla, FollowsItsFormulaAndLooksAheadAlongItsMomentum, ()) {
+  const auto key = *rc::gen::arbitrary<uint64_t>();
+  const double lr = *rc::gen::inRange(1, 100) / 100.0, gamma = *rc::gen::inRange(0, 99) / 100.0;
+  auto chain =
+      make_chain(flat_layout(kSize), 4, {}, "mla", {{"mla", {{"lr", lr}, {"gamma", gamma}}}});
+  RC_ASSERT(chain->needs().looks_ahead);
+  Floats theta = random_floats(kSize, key);
+  Doubles want = to_doubles(theta), m(kSize);
+  for (uint64_t i = 1; i <= 6; ++i) {
+    const Floats delta = random_floats(kSize, key ^ i);
+    apply(*chain, delta, theta);
+    Floats ahead = theta;
+    chain->dispatch_point(ahead, nullptr);
+    Doubles want_ahead = want;
+    for (size_t j = 0; j < want.size(); ++j) {
+      m[j] = gamma * m[j] + (1 - gamma) * delta[j];
+      want[j] -= lr * (gamma * m[j] + delta[j]);
+      want_ahead[j] = want[j] - lr * gamma * m[j];
+    }
+    RC_ASSERT(relative_gap(theta, want) <= kRounding);
+    RC_ASSERT(relative_gap(ahead, want_ahead) <= kRounding);
+  }
+}
+
+TEST(Mla, GammaZeroIsSgdBitForBit) {
+  auto mla = make_chain(flat_layout(kSize), 1, {}, "mla", {{"mla", {{"gamma", 0.0}, {"lr", 0.3}}}});
+  auto sgd = make_chain(flat_layout(kSize), 1, {}, "sgd", {{"sgd", {{"lr", 0.3}}}});
+  Floats x = random_floats(kSize, 1), y = x;
+  for (uint64_t i = 0; i < 4; ++i) {
+    const Floats delta = random_floats(kSize, 10 + i);
+    apply(*mla, delta, x);
+    apply(*sgd, delta, y);
+    Floats ahead = x;
+    mla->dispatch_point(ahead, nullptr);
+    EXPECT_TRUE(same_bits(ahead, x)) << "nothing to look ahead along";
+  }
+  EXPECT_TRUE(same_bits(x, y));
+}
+
+TEST(Mla, WhereWorkersStartDoesNotChangeTheRule) {
+  auto ahead = make_chain(flat_layout(kSize), 1, {}, "mla");
+  auto at_theta =
+      make_chain(flat_layout(kSize), 1, {}, "mla", {{"mla", {{"dispatch", std::string("theta")}}}});
+  EXPECT_FALSE(at_theta->needs().looks_ahead);
+  Floats x = random_floats(kSize, 1), y = x;
+  for (uint64_t i = 0; i < 4; ++i) {
+    const Floats delta = random_floats(kSize, 10 + i);
+    apply(*ahead, delta, x);
+    apply(*at_theta, delta, y);
+  }
+  EXPECT_TRUE(same_bits(x, y));
+  Floats start = y;
+  at_theta->dispatch_point(start, nullptr);
+  EXPECT_TRUE(same_bits(start, y));
+  ahead->dispatch_point(start, nullptr);
+  EXPECT_FALSE(same_bits(start, y));
+}
+
+}  // namespace
+}  // namespace rubato::testing

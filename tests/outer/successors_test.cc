@@ -75,5 +75,53 @@ TEST(Mla, WhereWorkersStartDoesNotChangeTheRule) {
   EXPECT_FALSE(same_bits(start, y));
 }
 
+// ---- age_gate
+
+// The factor that `link` puts on a delta of 1.
+double factor(OuterChain& chain, const UpdateFacts& facts) {
+  Floats theta = {0};
+  chain.apply(PlainDelta(Floats{1}), {}, facts, theta, nullptr);
+  return -static_cast<double>(theta[0]);
+}
+
+TEST(AgeGate, IsACosineTimesAnExponential) {
+  auto chain = make_chain(flat_layout(1), 4, {"age_gate"}, "sgd",
+                          {{"age_gate", {{"alpha", 0.2}, {"s_cut", 8.0}}}});
+  for (int64_t s = 0; s <= 10; ++s) {
+    const double gate =
+        0.5 * (1 + std::cos(std::numbers::pi * std::min(static_cast<double>(s) / 8, 1.0)));
+    EXPECT_NEAR(factor(*chain, {.staleness = s}), gate * std::exp(-0.2 * static_cast<double>(s)),
+                1e-7)
+        << s;
+  }
+  EXPECT_EQ(factor(*chain, {.staleness = 8}), 0);
+}
+
+TEST(AgeGate, CutsAtFourTimesTheNumberOfWorkersUnlessToldOtherwise) {
+  for (const int64_t workers : {1, 4, 16}) {
+    auto chain = make_chain(flat_layout(1), workers, {"age_gate"}, "sgd");
+    EXPECT_EQ(factor(*chain, {.staleness = 4 * workers}), 0);
+    EXPECT_GT(factor(*chain, {.staleness = 4 * workers - 1}), 0);
+  }
+  auto sixteen =
+      make_chain(flat_layout(1), 16, {"age_gate"}, "sgd", {{"age_gate", {{"alpha", 0.0}}}});
+  EXPECT_GE(factor(*sixteen, {.staleness = 15}), 0.85);
+}
+
+RC_GTEST_PROP(AgeGate, WithoutDecayAndCutIsAdam, ()) {
+  const auto key = *rc::gen::arbitrary<uint64_t>();
+  auto gated = make_chain(flat_layout(kSize), 4, {"age_gate"}, "adam",
+                          {{"age_gate", {{"alpha", 0.0}, {"s_cut", 1e9}}}});
+  auto adam = make_chain(flat_layout(kSize), 4, {}, "adam");
+  Floats x = random_floats(kSize, key), y = x;
+  for (uint64_t i = 1; i <= 4; ++i) {
+    const auto staleness = *rc::gen::inRange<int64_t>(0, 10);
+    const Floats delta = random_floats(kSize, key ^ i);
+    apply(*gated, delta, x, staleness);
+    apply(*adam, delta, y, staleness);
+  }
+  RC_ASSERT(same_bits(x, y));
+}
+
 }  // namespace
 }  // namespace rubato::testing

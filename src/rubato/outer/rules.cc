@@ -9,6 +9,7 @@
   RULE(kDelayCompensationEntry)  \
   RULE(kBufferEntry)             \
   RULE(kClipEntry)               \
+  RULE(kAgeGateEntry)            \
   RULE(kSgdEntry)                \
   RULE(kMomentumEntry)           \
   RULE(kNesterovEntry)           \

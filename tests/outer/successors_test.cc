@@ -123,5 +123,29 @@ RC_GTEST_PROP(AgeGate, WithoutDecayAndCutIsAdam, ()) {
   RC_ASSERT(same_bits(x, y));
 }
 
+// ---- token_weight
+
+TEST(TokenWeight, IsTokensByTheirMeanSoFar) {
+  auto chain = make_chain(flat_layout(1), 4, {"token_weight"}, "sgd");
+  EXPECT_EQ(factor(*chain, {.tokens = 300}), 1);
+  EXPECT_EQ(factor(*chain, {.tokens = 100}), 0.5);   // mean 200
+  EXPECT_EQ(factor(*chain, {.tokens = 200}), 1);     // mean 200
+  EXPECT_EQ(factor(*chain, {.tokens = 1000}), 2.5);  // mean 400
+}
+
+RC_GTEST_PROP(TokenWeight, EqualTokensChangeNoBit, ()) {
+  const auto key = *rc::gen::arbitrary<uint64_t>();
+  const auto tokens = *rc::gen::inRange<int64_t>(0, 10'000'000);
+  auto weighted = make_chain(flat_layout(kSize), 4, {"token_weight"}, "nesterov");
+  auto plain = make_chain(flat_layout(kSize), 4, {}, "nesterov");
+  Floats x = random_floats(kSize, key), y = x;
+  for (uint64_t i = 1; i <= 5; ++i) {
+    const Floats delta = random_floats(kSize, key ^ i);
+    weighted->apply(PlainDelta(delta), {}, {.tokens = tokens}, x, nullptr);
+    plain->apply(PlainDelta(delta), {}, {.tokens = tokens}, y, nullptr);
+  }
+  RC_ASSERT(same_bits(x, y));
+}
+
 }  // namespace
 }  // namespace rubato::testing

@@ -10,6 +10,7 @@
   RULE(kBufferEntry)             \
   RULE(kClipEntry)               \
   RULE(kAgeGateEntry)            \
+  RULE(kTokenWeightEntry)        \
   RULE(kSgdEntry)                \
   RULE(kMomentumEntry)           \
   RULE(kNesterovEntry)           \

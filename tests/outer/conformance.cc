@@ -77,7 +77,7 @@ Status make_with(const OuterEntry& entry, EntryList entries, const std::string& 
   spec.options[entry.name] = {{name, value}};
   if (entry.kind == StageKind::kLink) {
     spec.links = {entry.name};
-    spec.rule = "sgd";
+    spec.rule = "momentum";  // which every link can stand in front of
   } else {
     spec.rule = entry.name;
   }
@@ -104,13 +104,20 @@ std::string ChainCase::title() const {
   return text;
 }
 
+bool can_be_made(const ChainCase& chain_case, EntryList entries) {
+  return OuterChain::make({chain_case.links, chain_case.rule, chain_case.options}, flat_layout(1),
+                          {chain_case.workers, 1}, entries)
+      .ok();
+}
+
 std::vector<ChainCase> single_stage_cases(EntryList entries) {
   std::vector<ChainCase> cases;
   for (const OuterEntry* rule : entries) {
     if (rule->kind != StageKind::kTerminal) continue;
     cases.push_back({{}, rule->name, {}});
     for (const OuterEntry* link : entries) {
-      if (link->kind == StageKind::kLink) cases.push_back({{link->name}, rule->name, {}});
+      const ChainCase behind{{link->name}, rule->name, {}};
+      if (link->kind == StageKind::kLink && can_be_made(behind, entries)) cases.push_back(behind);
     }
   }
   return cases;
@@ -142,11 +149,7 @@ std::vector<ChainCase> random_cases(EntryList entries, int count) {
         }
       }
     }
-    const Layout layout = flat_layout(1);
-    const ChainSpec spec{chain_case.links, chain_case.rule, chain_case.options};
-    if (OuterChain::make(spec, layout, {chain_case.workers, 1}, entries).ok()) {
-      cases.push_back(chain_case);
-    }
+    if (can_be_made(chain_case, entries)) cases.push_back(chain_case);
   }
   return cases;
 }

@@ -15,7 +15,10 @@ struct ChainCase {
   std::string title() const;
 };
 
-/// Every terminal of `entries` alone, every link in front of every terminal.
+/// Whether a chain of `entries` can be made of it: some links need a rule of a certain kind.
+bool can_be_made(const ChainCase& chain_case, EntryList entries);
+/// Every terminal of `entries` alone, every link in front of every terminal that it can stand in
+/// front of.
 std::vector<ChainCase> single_stage_cases(EntryList entries);
 /// `count` chains of up to three links with options drawn from the entries' tables; those that the
 /// chain refuses (a single-delta link behind a buffer) are left out.

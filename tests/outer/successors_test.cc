@@ -147,5 +147,188 @@ RC_GTEST_PROP(TokenWeight, EqualTokensChangeNoBit, ()) {
   RC_ASSERT(same_bits(x, y));
 }
 
+// ---- heloco
+
+// What heloco makes of `d` when the rule's momentum is `m`.
+Floats corrected(const Layout& layout, const Floats& d, const Floats& m,
+                 std::map<std::string, OptionValue> options = {}) {
+  // With beta 0 the momentum is the last delta, and the first one meets none.
+  auto chain =
+      make_chain(layout, 4, {"heloco"}, "momentum",
+                 {{"heloco", std::move(options)}, {"momentum", {{"lr", 1.0}, {"beta", 0.0}}}});
+  Floats theta(d.size());
+  apply(*chain, m, theta);
+  std::ranges::fill(theta, 0.0f);
+  apply(*chain, d, theta);
+  for (float& value : theta) value = 0 - value;
+  return theta;
+}
+
+struct Lie {  // of two vectors, in double
+  double dot = 0, xx = 0, yy = 0;
+  Lie(std::span<const float> x, std::span<const float> y) {
+    for (size_t i = 0; i < x.size(); ++i) {
+      dot += static_cast<double>(x[i]) * y[i];
+      xx += static_cast<double>(x[i]) * x[i];
+      yy += static_cast<double>(y[i]) * y[i];
+    }
+  }
+  double norm() const { return std::sqrt(xx); }
+  double cosine() const { return dot / std::sqrt(xx * yy); }
+};
+
+// As ALGORITHMS prints it, of one tensor.
+Doubles heloco_reference(std::span<const float> d, std::span<const float> m, bool script) {
+  const Lie lie(d, m);
+  const double c = lie.cosine(), nd = std::sqrt(lie.xx), nm = std::sqrt(lie.yy);
+  const double conf = nd / (nd + 3 * nm);
+  Doubles out(d.begin(), d.end());
+  if (c >= 0.2 || nd < 1e-8 || nm < 1e-8) return out;
+  if (c < 0) {
+    for (size_t i = 0; i < d.size(); ++i)
+      out[i] -= std::min(0.5 * -c * conf, 0.5) * c * nd * m[i] / nm;
+    return out;
+  }
+  const double lam = std::min((script ? (0.2 - c) / 0.4 : 1 - c) * conf, 1.0);
+  double length = 0;
+  for (size_t i = 0; i < d.size(); ++i) {
+    out[i] = (1 - lam) * d[i] / nd + lam * m[i] / nm;
+    length += out[i] * out[i];
+  }
+  for (double& value : out) value *= nd / std::sqrt(length);
+  return out;
+}
+
+// A vector of |m| with the given cosine to it, and another length.
+Floats at_cosine(const Floats& m, double cosine, double length, uint64_t key) {
+  const Floats other = random_floats(std::ssize(m), key);
+  const Lie lie(other, m);
+  Doubles across(m.size());
+  double across2 = 0;
+  for (size_t i = 0; i < m.size(); ++i) {
+    across[i] = other[i] - lie.dot / lie.yy * m[i];
+    across2 += across[i] * across[i];
+  }
+  Floats out(m.size());
+  for (size_t i = 0; i < m.size(); ++i) {
+    out[i] = static_cast<float>(length *
+                                (cosine * m[i] / std::sqrt(lie.yy) +
+                                 std::sqrt(1 - cosine * cosine) * across[i] / std::sqrt(across2)));
+  }
+  return out;
+}
+
+TEST(Heloco, FollowsItsFormulaInBothVariants) {
+  constexpr int64_t kMany = kBlockFloats + 77;
+  const Floats m = random_floats(kMany, 1);
+  uint64_t key = 2;
+  for (const double cosine : {-0.95, -0.5, -0.1, 0.01, 0.05, 0.15, 0.19}) {
+    for (const double length : {0.3, 60.0, 4000.0}) {
+      const Floats d = at_cosine(m, cosine, length, key++);
+      for (const bool script : {false, true}) {
+        const Floats got = corrected(flat_layout(kMany), d, m,
+                                     {{"variant", std::string(script ? "script" : "formula")}});
+        EXPECT_LE(relative_gap(got, heloco_reference(d, m, script)), kRounding)
+            << cosine << " " << length;
+        EXPECT_FALSE(same_bits(got, d));
+      }
+    }
+  }
+}
+
+TEST(Heloco, DealsWithEveryTensorByItself) {
+  const Layout layout = odd_layout();
+  Floats m = random_floats(layout.size(), 1), d = m;
+  // One agrees, one conflicts, one is indifferent, one has no momentum.
+  const std::vector<TensorSpec>& tensors = layout.tensors();
+  const auto part = [](auto& of, const TensorSpec& t) {
+    return std::span(of).subspan(static_cast<size_t>(t.offset), static_cast<size_t>(t.size));
+  };
+  const auto put = [&](const TensorSpec& t, double cosine) {
+    const auto from = part(m, t);
+    const Floats made = at_cosine({from.begin(), from.end()}, cosine, 10, 5);
+    std::ranges::copy(made, part(d, t).begin());
+  };
+  put(tensors[1], -0.6);
+  put(tensors[2], 0.1);
+  put(tensors[3], -0.6);
+  std::ranges::fill(part(m, tensors[3]), 0.0f);
+  const Floats got = corrected(layout, d, m);
+  for (const TensorSpec& t : tensors) {
+    const auto of_got = part(got, t);
+    EXPECT_LE(relative_gap({of_got.begin(), of_got.end()},
+                           heloco_reference(part(d, t), part(m, t), false)),
+              kRounding);
+  }
+  const auto same = [&](size_t t) {
+    return std::ranges::equal(part(got, tensors[t]), part(d, tensors[t]));
+  };
+  EXPECT_TRUE(same(0) && !same(1) && !same(2) && same(3));
+}
+
+RC_GTEST_PROP(Heloco, PassesWhatAgreesThrough, ()) {
+  const auto key = *rc::gen::arbitrary<uint64_t>();
+  const double cosine = *rc::gen::inRange(201, 1000) / 1000.0;
+  const Floats m = random_floats(kSize, key), d = at_cosine(m, cosine, 3, key ^ 1);
+  for (const char* variant : {"formula", "script"}) {
+    RC_ASSERT(
+        same_bits(corrected(flat_layout(kSize), d, m, {{"variant", std::string(variant)}}), d));
+  }
+}
+
+RC_GTEST_PROP(Heloco, NeverLengthensAndNeverTurnsAway, ()) {
+  const auto key = *rc::gen::arbitrary<uint64_t>();
+  const double cosine = *rc::gen::inRange(-1000, 1000) / 1000.0;
+  const double length = std::pow(10.0, *rc::gen::inRange(-3, 4));
+  const std::string variant = *rc::gen::element<std::string>("formula", "script");
+  const Floats m = random_floats(kSize, key), d = at_cosine(m, cosine, length, key ^ 1);
+  const Floats got =
+      corrected(flat_layout(kSize), d, m, {{"variant", variant}, {"k_s", 5.0}, {"k_d", 9.0}});
+  const Lie before(d, m), after(got, m);
+  RC_ASSERT(after.norm() <= before.norm() * (1 + 1e-5));
+  RC_ASSERT(after.dot >= before.dot - 1e-5 * std::sqrt(before.xx * before.yy));
+  if (before.cosine() >= 1e-3) RC_ASSERT(after.norm() >= before.norm() * (1 - 1e-5));
+}
+
+TEST(Heloco, WhatIsTinyHasNoDirection) {
+  const Floats m = random_floats(kSize, 1);
+  const Floats against = at_cosine(m, -0.5, 1, 2);
+  Floats tiny = against, tiny_m = m;
+  for (float& value : tiny) value *= 0.9e-8f;  // of length 1 before
+  EXPECT_TRUE(same_bits(corrected(flat_layout(kSize), tiny, m), tiny));
+  for (float& value : tiny_m) value *= 1e-10f;
+  EXPECT_TRUE(same_bits(corrected(flat_layout(kSize), against, tiny_m), against));
+  EXPECT_FALSE(same_bits(corrected(flat_layout(kSize), against, m), against));
+}
+
+TEST(Heloco, TheScriptIsContinuousWhereItLetsGo) {
+  const Floats m = random_floats(kSize, 1), d = at_cosine(m, 0.1999, 1, 2);
+  const auto moved = [&](const char* variant) {
+    const Floats got = corrected(flat_layout(kSize), d, m, {{"variant", std::string(variant)}});
+    double gap2 = 0;
+    for (size_t i = 0; i < d.size(); ++i) gap2 += std::pow(static_cast<double>(got[i]) - d[i], 2);
+    return std::sqrt(gap2);
+  };
+  EXPECT_LT(moved("script"), 1e-4);
+  EXPECT_GT(moved("formula"), 0.01);
+}
+
+TEST(Heloco, StandsFirstInFrontOfARuleWithMomentum) {
+  const auto status = [](std::vector<std::string> links, std::string rule) {
+    return OuterChain::make({std::move(links), std::move(rule), {}}, flat_layout(8),
+                            {.num_workers = 4, .num_params = 8})
+        .status();
+  };
+  EXPECT_EQ(status({"heloco"}, "sgd").message(),
+            "[outer chain] got heloco in front of sgd, want a rule with momentum");
+  EXPECT_EQ(
+      status({"weight", "heloco"}, "mla").message(),
+      "[outer chain] got heloco behind weight, want it first; it is measured against the delta "
+      "as it arrived");
+  for (const char* rule : {"momentum", "nesterov", "adam", "delayed_nesterov", "mla"}) {
+    EXPECT_TRUE(status({"heloco", "weight"}, rule).ok()) << rule;
+  }
+}
+
 }  // namespace
 }  // namespace rubato::testing

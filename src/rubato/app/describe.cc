@@ -92,6 +92,9 @@ std::vector<std::string> outer_notes(const std::string& name) {
       notes.push_back("workers start from a point ahead of the parameters");
     }
     if ((*stage)->needs().delta_norm) notes.push_back("reads the whole delta once more");
+    if ((*stage)->needs().momentum) {
+      notes.push_back("stands first, in front of a rule with momentum; reads both once more");
+    }
   }
   return notes;
 }

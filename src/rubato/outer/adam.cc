@@ -44,6 +44,7 @@ class Adam final : public OuterStage {
     walk.plane("v", v_);
     walk.counter("t", t_);
   }
+  std::span<const float> momentum() const override { return m_; }
   /// a = lr/(1-beta1^t), b = 1/(1-beta2^t).
   StagePlan plan(const UpdateFacts&) override {
     const auto t = static_cast<double>(++t_);

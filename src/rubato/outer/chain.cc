@@ -1,37 +1,12 @@
 #include "rubato/outer/chain.h"
 
 #include <algorithm>
-#include <cmath>
 #include <set>
-
-#include "rubato/base/flat_ops.h"
-#include "rubato/base/float_env.h"
-#include "rubato/base/multiversion.h"
 
 namespace rubato {
 namespace {
 
-// 256 KiB of delta per parallel job: handing a job over costs microseconds, the job tens of them.
-constexpr int64_t kJobFloats = 16 * kBlockFloats;
 constexpr std::string_view kWho = "outer chain";
-
-// Thirty-two partial sums in fixed order: every version of the function gives the same bits.
-RUBATO_MULTIVERSION double square_sum(const float* x, int64_t n) {
-  double lanes[32] = {};
-  int64_t i = 0;
-  for (; i + 32 <= n; i += 32) {
-    for (int64_t lane = 0; lane < 32; ++lane) {
-      const auto value = static_cast<double>(x[i + lane]);
-      lanes[lane] += value * value;
-    }
-  }
-  for (int64_t lane = 0; i < n; ++i, ++lane) {
-    lanes[lane] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  }
-  double sum = 0;
-  for (double lane : lanes) sum += lane;
-  return sum;
-}
 
 StatusOr<std::unique_ptr<OuterStage>> make_stage(const ChainSpec& spec, const std::string& name,
                                                  StageKind kind, const OuterContext& context,
@@ -81,51 +56,63 @@ StatusOr<std::unique_ptr<OuterChain>> OuterChain::make(const ChainSpec& spec, co
   RUBATO_CHECK(context.num_params == layout.size(), "P ", context.num_params, " of layout ",
                layout.size());
   RUBATO_CHECK(context.num_workers >= 1);
+  OuterContext known = context;
+  known.tensors = layout.tensors();
   std::vector<Stage> stages;
   for (size_t i = 0; i <= spec.links.size(); ++i) {
     const bool last = i == spec.links.size();
     const std::string& name = last ? spec.rule : spec.links[i];
     RUBATO_ASSIGN_OR_RETURN(
         auto stage,
-        make_stage(spec, name, last ? StageKind::kTerminal : StageKind::kLink, context, entries));
+        make_stage(spec, name, last ? StageKind::kTerminal : StageKind::kLink, known, entries));
     stages.push_back({name, std::move(stage)});
   }
   RUBATO_RETURN_IF_ERROR(check_names(spec));
-  for (size_t i = 0, buffer = stages.size(); i < stages.size(); ++i) {
-    if (buffer < i && stages[i].stage->needs().single_delta) {
-      return absl::InvalidArgumentError(cat("[", kWho, "] got ", stages[i].name, " behind ",
-                                            stages[buffer].name, ", want it in front; it reads ",
-                                            "facts of a single delta, not of a mean"));
-    }
-    if (stages[i].stage->arrivals_per_step() > 1) buffer = i;
-  }
+  RUBATO_RETURN_IF_ERROR(check_needs(stages));
   return std::unique_ptr<OuterChain>(new OuterChain(std::move(stages), layout));
 }
 
 OuterChain::OuterChain(std::vector<Stage> stages, const Layout& layout)
-    : num_params_(layout.size()), stages_(std::move(stages)), plans_(stages_.size()) {
-  for (const Stage& stage : stages_) {
+    : num_params_(layout.size()),
+      needs_(needs_of(stages)),
+      pieces_(layout),
+      measure_(pieces_, needs_),
+      stages_(std::move(stages)),
+      plans_(stages_.size()) {}
+
+StageNeeds OuterChain::needs_of(const std::vector<Stage>& stages) {
+  StageNeeds all;
+  for (const Stage& stage : stages) {
     const StageNeeds needs = stage.stage->needs();
-    needs_.task_base |= needs.task_base;
-    needs_.delta_norm |= needs.delta_norm;
-    needs_.single_delta |= needs.single_delta;
-    needs_.looks_ahead |= needs.looks_ahead;
+    all.task_base |= needs.task_base;
+    all.delta_norm |= needs.delta_norm;
+    all.momentum |= needs.momentum;
+    all.single_delta |= needs.single_delta;
+    all.looks_ahead |= needs.looks_ahead;
   }
-  int64_t job = kJobFloats;  // floats in the job being filled; full, so that the first piece opens
-  for (size_t t = 0; t < layout.tensors().size(); ++t) {
-    const TensorSpec& tensor = layout.tensors()[t];
-    for (int64_t begin = 0; begin < tensor.size; begin += kBlockFloats) {
-      if (job >= kJobFloats) {
-        group_begins_.push_back(static_cast<int64_t>(pieces_.size()));
-        job = 0;
-      }
-      const int64_t size = std::min(kBlockFloats, tensor.size - begin);
-      pieces_.push_back({static_cast<int64_t>(t), tensor.offset + begin, size});
-      job += size;
+  return all;
+}
+
+Status OuterChain::check_needs(const std::vector<Stage>& stages) {
+  for (size_t i = 0, buffer = stages.size(); i < stages.size(); ++i) {
+    const StageNeeds needs = stages[i].stage->needs();
+    if (buffer < i && needs.single_delta) {
+      return absl::InvalidArgumentError(cat("[", kWho, "] got ", stages[i].name, " behind ",
+                                            stages[buffer].name, ", want it in front; it reads ",
+                                            "facts of a single delta, not of a mean"));
     }
+    if (needs.momentum && i > 0) {
+      return absl::InvalidArgumentError(cat("[", kWho, "] got ", stages[i].name, " behind ",
+                                            stages[i - 1].name, ", want it first; it is measured ",
+                                            "against the delta as it arrived"));
+    }
+    if (needs.momentum && stages.back().stage->momentum().empty()) {
+      return absl::InvalidArgumentError(cat("[", kWho, "] got ", stages[i].name, " in front of ",
+                                            stages.back().name, ", want a rule with momentum"));
+    }
+    if (stages[i].stage->arrivals_per_step() > 1) buffer = i;
   }
-  group_begins_.push_back(static_cast<int64_t>(pieces_.size()));
-  if (needs_.delta_norm) square_sums_.resize(pieces_.size());
+  return absl::OkStatus();
 }
 
 int64_t OuterChain::max_staleness() const {
@@ -150,31 +137,6 @@ void OuterChain::walk_state(StateWalk& walk) {
   }
 }
 
-template <class Body>
-void OuterChain::for_each_piece(ThreadPool* pool, const Body& body) const {
-  const auto run_group = [&](int64_t group) {
-    for (int64_t i = group_begins_[group]; i < group_begins_[group + 1]; ++i) body(i);
-  };
-  const auto groups = static_cast<int64_t>(group_begins_.size()) - 1;
-  if (pool != nullptr && groups > 1) {
-    pool->for_each(groups, run_group);
-  } else {
-    flush_denormals();
-    for (int64_t group = 0; group < groups; ++group) run_group(group);
-  }
-}
-
-double OuterChain::measure_norm(const DeltaSource& delta, ThreadPool* pool) {
-  for_each_piece(pool, [&](int64_t i) {
-    alignas(64) float decoded[kBlockFloats];
-    const auto& [tensor, offset, size] = pieces_[i];
-    square_sums_[i] = square_sum(delta.block(offset, size, decoded), size);
-  });
-  double sum = 0;
-  for (double of_piece : square_sums_) sum += of_piece;
-  return std::sqrt(sum);
-}
-
 size_t OuterChain::plan_stages(const UpdateFacts& facts) {
   for (size_t i = 0; i < stages_.size(); ++i) {
     plans_[i] = stages_[i].stage->plan(facts);
@@ -191,12 +153,14 @@ Verdict OuterChain::apply(const DeltaSource& delta, std::span<const float> base,
   const int64_t limit = max_staleness();
   if (limit >= 0 && facts.staleness > limit) return Verdict::kDrop;
 
+  const std::span<const float> m =
+      needs_.momentum ? stages_.back().stage->momentum() : std::span<const float>();
   UpdateFacts measured = facts;
-  if (needs_.delta_norm) measured.delta_norm = measure_norm(delta, pool);
+  measure_.measure(pieces_, delta, m, pool, measured);
   const size_t reached = plan_stages(measured);
-  for_each_piece(pool, [&](int64_t i) {
+  pieces_.for_each(pool, [&](int64_t i) {
     alignas(64) float scratch[kRuleBlockFloats], decoded[kRuleBlockFloats];
-    const Piece& piece = pieces_[i];
+    const Pieces::Piece& piece = pieces_[i];
     const int64_t end = piece.offset + piece.size;
     for (int64_t offset = piece.offset; offset < end; offset += kRuleBlockFloats) {
       // Decoded just before it is applied: the loads of the planes overlap with it. A whole piece
@@ -208,7 +172,8 @@ Verdict OuterChain::apply(const DeltaSource& delta, std::span<const float> base,
                   .theta = theta.data() + offset,
                   .g = delta.block(offset, size, decoded),
                   .scratch = scratch,
-                  .base = needs_.task_base ? base.data() + offset : nullptr};
+                  .base = needs_.task_base ? base.data() + offset : nullptr,
+                  .m = needs_.momentum ? m.data() + offset : nullptr};
       for (size_t s = 0; s < reached; ++s) stages_[s].stage->apply(block, plans_[s]);
     }
   });
@@ -218,7 +183,7 @@ Verdict OuterChain::apply(const DeltaSource& delta, std::span<const float> base,
 void OuterChain::dispatch_point(std::span<float> theta, ThreadPool* pool) const {
   if (!needs_.looks_ahead) return;
   RUBATO_CHECK(static_cast<int64_t>(theta.size()) == num_params_);
-  for_each_piece(pool, [&](int64_t i) {
+  pieces_.for_each(pool, [&](int64_t i) {
     const auto& [tensor, offset, size] = pieces_[i];
     Block block{.offset = offset, .size = size, .tensor = tensor, .theta = theta.data() + offset};
     stages_.back().stage->dispatch_point(block);

@@ -10,7 +10,9 @@
 
 #include "rubato/base/parallel.h"
 #include "rubato/outer/delta_source.h"
+#include "rubato/outer/measure.h"
 #include "rubato/outer/outer_rule.h"
+#include "rubato/outer/pieces.h"
 
 namespace rubato {
 
@@ -32,7 +34,8 @@ class OuterChain {
  public:
   /// Resolves names and options against `entries`. NotFound for an unknown stage; InvalidArgument
   /// for an option that is unknown, out of range or meant for a stage that is not in the chain, for
-  /// a stage of the wrong kind, named twice, or behind a buffer when it needs a single delta.
+  /// a stage of the wrong kind, named twice, or where it cannot have what it needs: a single delta
+  /// behind a buffer, the delta as it arrived behind another link, momentum of a rule without.
   static StatusOr<std::unique_ptr<OuterChain>> make(
       const ChainSpec& spec, const Layout& layout, const OuterContext& context,
       std::span<const OuterEntry* const> entries = outer_entries());
@@ -45,8 +48,8 @@ class OuterChain {
 
   /// Folds `delta` [P] into `theta` [P]; `base` [P] may be empty unless needs().task_base. Parallel
   /// over blocks when `pool` is given; the bits do not depend on it. Not to be called from inside a
-  /// job of `pool`. Reads each block of `delta` once, twice when needs().delta_norm. Allocates
-  /// nothing.
+  /// job of `pool`. Reads each block of `delta` once, and once more for each of needs().delta_norm
+  /// and needs().momentum. Allocates nothing.
   Verdict apply(const DeltaSource& delta, std::span<const float> base, const UpdateFacts& facts,
                 std::span<float> theta, ThreadPool* pool);
 
@@ -59,25 +62,21 @@ class OuterChain {
     std::string name;
     std::unique_ptr<OuterStage> stage;
   };
-  struct Piece {  // up to kBlockFloats of the flat buffer, within one tensor
-    int64_t tensor, offset, size;
-  };
   OuterChain(std::vector<Stage> stages, const Layout& layout);
 
-  /// body(piece index) for every piece, in parallel over groups of pieces when `pool` is given.
-  template <class Body>
-  void for_each_piece(ThreadPool* pool, const Body& body) const;
-  double measure_norm(const DeltaSource& delta, ThreadPool* pool);
   /// Plans stage after stage until one holds; returns how many are to be applied.
   size_t plan_stages(const UpdateFacts& facts);
 
+  static StageNeeds needs_of(const std::vector<Stage>& stages);
+  /// InvalidArgument when a stage cannot have what it needs where it stands.
+  static Status check_needs(const std::vector<Stage>& stages);
+
   int64_t num_params_ = 0;
   StageNeeds needs_;
+  Pieces pieces_;
+  DeltaMeasure measure_;
   std::vector<Stage> stages_;
   std::vector<StagePlan> plans_;
-  std::vector<Piece> pieces_;
-  std::vector<int64_t> group_begins_;  // first piece of each parallel job, then pieces_.size()
-  std::vector<double> square_sums_;    // by piece; only when needs_.delta_norm
 };
 
 }  // namespace rubato

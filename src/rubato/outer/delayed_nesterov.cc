@@ -69,6 +69,7 @@ class DelayedNesterov final : public OuterStage {
     walk.plane("sum", sum_);
     walk.counter("arrivals", arrivals_);
   }
+  std::span<const float> momentum() const override { return m_; }
   /// a = arrivals before this one since the last milestone, b = the factor of m in theta's step.
   StagePlan plan(const UpdateFacts&) override {
     const bool at_milestone = arrivals_ == period_ - 1;

@@ -21,6 +21,13 @@
 
 namespace rubato {
 
+/// How a tensor of the delta, as it arrived, lies to the rule's momentum.
+struct TensorStats {
+  double delta_norm = 0;     // [1] |g|
+  double momentum_norm = 0;  // [1] |m|, before this update
+  double dot = 0;            // [1] <g, m>
+};
+
 /// Facts of one update, the same in the simulator and on a cluster.
 struct UpdateFacts {
   int64_t staleness = 0;   // [versions] outer steps between dispatch and application; >= 0; 0 for a
@@ -30,6 +37,7 @@ struct UpdateFacts {
   int64_t group_size = 1;  // [deltas] averaged into this update
   double delta_norm = 0;   // [1] |delta| before any link; the chain measures it when a stage's
                            // needs().delta_norm asks, the caller leaves it alone
+  std::span<const TensorStats> tensors = {};  // by tensor; measured for needs().momentum, likewise
 };
 
 /// What a stage needs beyond the delta itself; the driver keeps it available and `describe` prints
@@ -38,6 +46,9 @@ struct StageNeeds {
   bool task_base = false;     // the parameters the task was dispatched with: pins P floats per
                               // outstanding version
   bool delta_norm = false;    // UpdateFacts.delta_norm: one more reading pass over the delta
+  bool momentum = false;      // Block.m and UpdateFacts.tensors: the terminal rule must have a
+                              // momentum, and one more pass reads it and the delta as it arrived,
+                              // which no link in front may change
   bool single_delta = false;  // facts of one arrival: may not stand behind a buffer, where g is a
                               // mean and the facts are those of its last member
   bool looks_ahead = false;   // workers are dispatched from dispatch_point(), not from theta
@@ -67,6 +78,7 @@ struct Block {
                                 // or scratch once a link has changed it
   float* scratch = nullptr;     // 64-byte aligned; where a link writes what it makes of g
   const float* base = nullptr;  // theta at dispatch; null unless needs().task_base
+  const float* m = nullptr;     // the terminal rule's momentum; null unless needs().momentum
 };
 
 /// One link or terminal rule.
@@ -82,6 +94,8 @@ class OuterStage {
   virtual int64_t arrivals_per_step() const { return 1; }
   /// Names every plane [P] and counter once; saving, restoring and comparing share this walk.
   virtual void walk_state(StateWalk& /*walk*/) {}
+  /// A terminal rule's momentum [P], the direction it would go on in; empty: it has none.
+  virtual std::span<const float> momentum() const { return {}; }
   /// Called once per update that reaches this stage, before any block of it is applied.
   virtual StagePlan plan(const UpdateFacts& facts) = 0;
   /// A link writes block.scratch[i] from block.g[i], which may lie there already, and points
@@ -95,8 +109,9 @@ class OuterStage {
 
 /// What a stage may know when it is made.
 struct OuterContext {
-  int64_t num_workers = 1;  // k of the recipe, not who happens to be connected
-  int64_t num_params = 0;   // P
+  int64_t num_workers = 1;                   // k of the recipe, not who happens to be connected
+  int64_t num_params = 0;                    // P
+  std::span<const TensorSpec> tensors = {};  // the layout's, filled in by the chain; not to be kept
 };
 
 enum class StageKind { kLink, kTerminal };

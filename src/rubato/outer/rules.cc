@@ -11,6 +11,7 @@
   RULE(kClipEntry)               \
   RULE(kAgeGateEntry)            \
   RULE(kTokenWeightEntry)        \
+  RULE(kHelocoEntry)             \
   RULE(kSgdEntry)                \
   RULE(kMomentumEntry)           \
   RULE(kNesterovEntry)           \

@@ -48,12 +48,13 @@ TEST(Coordinator, RefusesWhatCannotWork) {
 
 // A round is a mean already: behind a barrier a buffer would count rounds, not arrivals.
 TEST(Coordinator, RefusesABufferBehindABarrier) {
-  for (const char* gate : {"free", "grace", "barrier"}) {
+  for (const std::string_view gate : {"free", "grace", "barrier", "quorum"}) {
+    const bool averages = gate == "barrier" || gate == "quorum";
     Rig rig = small_rig();
-    rig.gate = {gate};
+    rig.gate = {std::string(gate)};
     rig.config.arrivals_per_step = 4;
     const auto made = rig.make();
-    EXPECT_EQ(made.ok(), std::string_view(gate) != "barrier") << gate;
+    EXPECT_EQ(made.ok(), !averages) << gate;
     if (!made.ok()) {
       EXPECT_THAT(std::string(made.status().message()),
                   HasSubstr("[coordinator] got a buffer of 4 deltas behind a gate that averages"));
@@ -64,12 +65,13 @@ TEST(Coordinator, RefusesABufferBehindABarrier) {
 // A round ends when everybody's delta is there: nobody can be ahead of it.
 TEST(Coordinator, RefusesOverlapBehindABarrier) {
   for (const Overlap overlap : {Overlap::kNone, Overlap::kUpload, Overlap::kFull}) {
-    for (const char* gate : {"free", "grace", "barrier"}) {
+    for (const std::string_view gate : {"free", "grace", "barrier", "quorum"}) {
+      const bool averages = gate == "barrier" || gate == "quorum";
       Rig rig = small_rig();
-      rig.gate = {gate};
+      rig.gate = {std::string(gate)};
       rig.config.overlap = overlap;
       const auto made = rig.make();
-      const bool can_work = overlap == Overlap::kNone || std::string_view(gate) != "barrier";
+      const bool can_work = overlap == Overlap::kNone || !averages;
       EXPECT_EQ(made.ok(), can_work) << gate;
       if (!can_work) {
         EXPECT_THAT(std::string(made.status().message()),

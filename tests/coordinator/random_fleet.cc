@@ -41,13 +41,20 @@ Rig random_rig(uint64_t seed) {
   }
   if (rig.gate.name == "barrier" && pick(0, 1) == 1)
     rig.gate.options.emplace("weight", std::string("shard"));
+  const bool averages = rig.gate.name == "barrier" || rig.gate.name == "quorum";
+  if (rig.gate.name == "quorum") {
+    if (pick(0, 1) == 1) rig.gate.options.emplace("deltas", pick(1, 5));
+    rig.gate.options.emplace("grace", 0.25 * static_cast<double>(pick(0, 6)));
+    constexpr const char* kWeights[] = {"members", "shard", "tokens"};
+    rig.gate.options.emplace("weight", std::string(kWeights[pick(0, 2)]));
+  }
+  if (!averages) config.arrivals_per_step = pick(1, 4);
   if (rig.gate.name != "barrier") {
-    config.arrivals_per_step = pick(1, 4);
     if (pick(0, 1) == 1) config.max_staleness = pick(0, 5);
   }
   rig.policy = {policy_entries()[rng.below(policy_entries().size())]->name};
   rig.sampler = {sampler_entries()[rng.below(sampler_entries().size())]->name};
-  if (rig.gate.name != "barrier") config.overlap = static_cast<Overlap>(pick(0, 2));
+  if (!averages) config.overlap = static_cast<Overlap>(pick(0, 2));
   return rig;
 }
 

@@ -38,6 +38,8 @@ std::string Referee::watch(Nanos now, const Event& event, const Effects& effects
   touched_.clear();
   WorkerId subject(-1);
   const bool was_paused = paused_;
+  const auto* told = std::get_if<Pause>(&event);
+  resumed_ = told && !told->on && was_paused;
   bool opens = false;  // somebody may have begun to wait for a group of its own
   if (const auto* join = std::get_if<WorkerJoined>(&event)) {
     subject = join->worker;
@@ -51,8 +53,8 @@ std::string Referee::watch(Nanos now, const Event& event, const Effects& effects
     opens = true;
   } else if (const auto* want = std::get_if<TaskWanted>(&event)) {
     opens = wanted(now, *want);
-  } else if (const auto* pause = std::get_if<Pause>(&event)) {
-    paused(now, *pause);
+  } else if (told) {
+    paused(now, *told);
   }
   const std::optional<Nanos> earliest = earliest_close(now, opens);
   bool dispatched = false;
@@ -80,8 +82,7 @@ std::string Referee::watch(Nanos now, const Event& event, const Effects& effects
     wrong("the end came at a wrong time");
   if (averages() && !held_.empty() && !anyone_out()) wrong("a complete round was not applied");
   check_waiting(now, dispatched, subject);
-  const auto* pause = std::get_if<Pause>(&event);
-  if (pause && !pause->on && was_paused && started_ && !finished_ && !averages() && anyone_waits())
+  if (resumed_ && started_ && !finished_ && !rounds() && anyone_waits())
     wrong("somebody waits behind a pause");
   counts_.rejected += std::ranges::count_if(
       *effects_, [](const Effect& effect) { return std::holds_alternative<Reject>(effect); });
@@ -235,7 +236,7 @@ void Referee::arrived(Nanos now, const UpdateArrived& event) {
     release(now, task);
   } else if (finished_) {
     takes_reject(event, {RejectReason::kFinished});
-  } else if (book.state == State::kLost && averages() && task.base.value() != version_) {
+  } else if (book.state == State::kLost && rounds() && task.base.value() != version_) {
     book.state = State::kClosed;
     takes_reject(event, {RejectReason::kSuperseded});
   } else {
@@ -315,29 +316,49 @@ void Referee::accept(const UpdateArrived& event, TaskBook& book, double scale) {
   }
 }
 
+double Referee::share_of(const TaskBook& book) const {
+  const auto given = rig_.gate.options.find("weight");
+  const std::string weight = given != rig_.gate.options.end() ? std::get<std::string>(given->second)
+                             : rounds()                       ? "members"
+                                                              : "tokens";
+  if (weight == "members") return 1;
+  if (weight == "tokens") return static_cast<double>(book.facts.tokens);
+  return static_cast<double>(shards_[static_cast<size_t>(book.task.shard.value())].size);
+}
+
+// A round has everybody, any other group its quorum of those who take part.
+void Referee::check_group_is_due() {
+  if (rounds() && anyone_out()) wrong("a round was closed while somebody was out");
+  if (rounds() || resumed_ || counts_.steps >= rig_.config.budget_steps) return;
+  const auto here = static_cast<int64_t>(held_.size());
+  const int64_t all = here + std::ranges::count_if(workers_, [this](const auto& entry) {
+                        return !entry.second.tasks.empty() && !waits(entry.second);
+                      });
+  const auto given = rig_.gate.options.find("deltas");
+  const int64_t needed =
+      given == rig_.gate.options.end() ? (all + 1) / 2 : std::get<int64_t>(given->second);
+  if (here < std::min(needed, all)) wrong("a group was closed before its quorum was there");
+}
+
 void Referee::seen_members_of_group(const Apply& apply) {
-  if (anyone_out()) wrong("a round was closed while somebody was out");
+  check_group_is_due();
   std::set<int64_t> members;
   WorkerId last(-1);
   double whole = 0, weight = 0, scaled = 0;
-  const bool by_shard = rig_.gate.options.contains("weight");
-  const auto share = [&](const Task& task) {
-    return by_shard ? static_cast<double>(shards_[static_cast<size_t>(task.shard.value())].size)
-                    : 1.0;
-  };
-  for (int64_t id : held_) whole += share(tasks_[static_cast<size_t>(id)].task);
-  int64_t tokens = 0, steps = 0;
+  for (int64_t id : held_) whole += share_of(tasks_[static_cast<size_t>(id)]);
+  int64_t tokens = 0, steps = 0, staleness = 0;
   for (const Apply::Member& member : apply.members) {
     members.insert(member.task.value());
     TaskBook& book = tasks_.at(static_cast<size_t>(member.task.value()));
     if (book.task.worker < last) wrong("members are not in the order of their workers");
     last = book.task.worker;
     weight += member.weight;
-    scaled += book.scale * share(book.task) / whole;
-    if (std::abs(member.weight - book.scale * share(book.task) / whole) > 1e-12)
+    scaled += book.scale * share_of(book) / whole;
+    if (std::abs(member.weight - book.scale * share_of(book) / whole) > 1e-12)
       wrong("a member's weight is wrong");
     tokens += book.facts.tokens;
     steps += book.facts.steps_done;
+    staleness = std::max(staleness, version_ - book.task.base.value());
     book.state = State::kApplied;
   }
   if (members != held_ || members.size() != apply.members.size())
@@ -348,8 +369,9 @@ void Referee::seen_members_of_group(const Apply& apply) {
     collected_ = 0;
     ++version_;
   }
-  if (apply.staleness != 0 || apply.tokens != tokens || apply.steps != steps ||
-      !apply.closes_group || apply.moves_theta != moves || std::abs(weight - scaled) > 1e-9)
+  if (apply.staleness != staleness || (rounds() && staleness > 0) || apply.tokens != tokens ||
+      apply.steps != steps || !apply.closes_group || apply.moves_theta != moves ||
+      std::abs(weight - scaled) > 1e-9)
     wrong("wrong facts of a group");
 }
 
@@ -373,7 +395,7 @@ void Referee::seen(Nanos now, const Dispatch& dispatch) {
   const int64_t members = std::ranges::count_if(
       *effects_, [](const Effect& effect) { return std::holds_alternative<Dispatch>(effect); });
   const int64_t longest =
-      std::min(config.local_steps, averages() ? (left + members - 1) / members : left);
+      std::min(config.local_steps, rounds() ? (left + members - 1) / members : left);
   if (task.steps < 1 || task.steps > longest ||
       (rig_.policy.name == "fixed" && task.steps != longest))
     wrong("a task of the wrong length");

@@ -9,6 +9,7 @@
 //   workers   at most one task each, two where communication overlaps and the worker asked for the
 //             second; nobody who waits does so longer than the gate allows, and a grace window is
 //             not closed before its time
+//   quorum    a group has its quorum, unless the budget is spent or a pause ends
 //   pause     nobody gets a task; behind it whoever waits does at once, unless a round is out
 #pragma once
 
@@ -94,7 +95,10 @@ class Referee {
   void wrong(std::string what) {
     if (wrong_.empty()) wrong_ = std::move(what);
   }
-  bool averages() const { return rig_.gate.name == "barrier"; }
+  bool rounds() const { return rig_.gate.name == "barrier"; }
+  bool averages() const { return rounds() || rig_.gate.name == "quorum"; }
+  double share_of(const TaskBook& book) const;
+  void check_group_is_due();
   int64_t steps_left_for(const WorkerBook& worker) const;
   bool waits(const WorkerBook& worker) const;
   bool anyone_out() const;
@@ -106,12 +110,13 @@ class Referee {
   std::vector<TaskBook> tasks_;
   std::map<WorkerId, WorkerBook> workers_;
   std::vector<double> norms_;  // accepted
-  std::set<int64_t> held_;     // tasks in the barrier's group
+  std::set<int64_t> held_;     // tasks in the group that will be averaged
   std::set<std::pair<int64_t, int64_t>> touched_;
   std::optional<Nanos> opened_;  // the first finish of the open window
   int64_t version_ = 0, collected_ = 0, events_ = 0, max_rejects_ = 0, second_tasks_ = 0;
   CoordinatorCounts counts_;
   bool started_ = false, finished_ = false, paused_ = false;
+  bool resumed_ = false;  // this event ended a pause
   const Effects* effects_ = nullptr;
   size_t at_ = 0;
   std::string wrong_;  // the first contradiction

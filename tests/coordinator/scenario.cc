@@ -56,6 +56,10 @@ class Player {
       rig_.gate.name = value;
     } else if (key == "grace") {
       rig_.gate.options.emplace("seconds", std::stod(value));
+    } else if (key == "quorum") {
+      rig_.gate.options.emplace("deltas", static_cast<int64_t>(number()));
+    } else if (key == "quorum_grace") {
+      rig_.gate.options.emplace("grace", std::stod(value));
     } else if (key == "weight") {
       rig_.gate.options.emplace("weight", value);
     } else if (key == "policy") {

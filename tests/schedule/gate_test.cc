@@ -1,6 +1,7 @@
-// Gates: free, grace (window inclusive, does not slide, timers), barrier.
+// Gates: free, grace (window inclusive, does not slide, timers), barrier, quorum.
 #include "rubato/schedule/gate.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "tests/schedule/make_named.h"
@@ -159,7 +160,101 @@ TEST(BarrierGate, AveragesByMembersOrByShards) {
   EXPECT_EQ(gate("barrier", {{"weight", std::string("members")}})->group_mode(), GroupMode::kMean);
   EXPECT_EQ(gate("barrier", {{"weight", std::string("shard")}})->group_mode(),
             GroupMode::kShardWeighted);
+  EXPECT_EQ(gate("barrier", {{"weight", std::string("tokens")}})->group_mode(),
+            GroupMode::kTokenWeighted);
   EXPECT_EQ(grace(1)->group_mode(), GroupMode::kEach);
+}
+
+std::unique_ptr<Gate> quorum(int64_t deltas, double grace) {
+  return gate("quorum", {{"deltas", deltas}, {"grace", grace}});
+}
+
+TEST(QuorumGate, WaitsForKHoweverLateAndNoLonger) {
+  const Times two = {1 * kSecond, 2 * kSecond}, three = {1 * kSecond, 2 * kSecond, 9 * kSecond};
+  const Times expected = {50 * kSecond, 60 * kSecond};
+  const Times more = {8 * kSecond, 50 * kSecond, 60 * kSecond};
+  GateView view{.now = 8 * kSecond, .expected = more, .arrived = two, .shortest_task = kSecond};
+  const GateDecision before = quorum(3, 0)->decide(view);
+  EXPECT_FALSE(before.close);
+  EXPECT_EQ(before.wait_until, GateDecision::kNever) << "nobody is dropped for being late";
+  view = {.now = 9 * kSecond, .expected = expected, .arrived = three, .shortest_task = kSecond};
+  EXPECT_TRUE(quorum(3, 0)->decide(view).close);
+  EXPECT_FALSE(quorum(3, 0)->rounds());
+}
+
+TEST(QuorumGate, GraceIsAShareOfTheShortestTaskBehindTheKthDelta) {
+  const Times arrived = {10 * kSecond, 12 * kSecond};
+  const Times at_end = {14 * kSecond}, behind_end = {14 * kSecond + 1};
+  GateView view{
+      .now = 12 * kSecond, .expected = at_end, .arrived = arrived, .shortest_task = 8 * kSecond};
+  const GateDecision waits = quorum(2, 0.25)->decide(view);  // until 12 s + 8 s / 4
+  EXPECT_FALSE(waits.close);
+  EXPECT_EQ(waits.wait_until, 14 * kSecond);
+  view.expected = behind_end;
+  EXPECT_TRUE(quorum(2, 0.25)->decide(view).close);
+  // Later members of the group do not make the window slide.
+  const Times three = {10 * kSecond, 12 * kSecond, 13 * kSecond}, next = {15 * kSecond};
+  view = {.now = 13 * kSecond, .expected = next, .arrived = three, .shortest_task = 8 * kSecond};
+  EXPECT_TRUE(quorum(2, 0.25)->decide(view).close);
+}
+
+TEST(QuorumGate, AnOverdueWorkerIsWaitedForUntilTheTimer) {
+  const Times arrived = {10 * kSecond}, late = {9 * kSecond};
+  GateView view{.now = 10 * kSecond,
+                .expected = late,
+                .slack = kSecond / 2,
+                .arrived = arrived,
+                .shortest_task = kSecond};
+  const GateDecision waits = quorum(1, 1)->decide(view);
+  EXPECT_FALSE(waits.close);
+  view.now = waits.wait_until;
+  view.timer_fired = true;
+  EXPECT_TRUE(quorum(1, 1)->decide(view).close);
+}
+
+TEST(QuorumGate, OfAllIsABarrierWhateverItsGrace) {
+  Rng rng(3, RngStream::kTest, 1);
+  for (int draw = 0; draw < 2000; ++draw) {
+    Times arrived, expected;
+    for (uint64_t n = rng.below(5); n > 0; --n) arrived.push_back(static_cast<Nanos>(rng.below(9)));
+    for (uint64_t n = rng.below(5); n > 0; --n)
+      expected.push_back(static_cast<Nanos>(rng.below(30)));
+    std::ranges::sort(arrived);
+    const GateView view{.now = 10,
+                        .expected = expected,
+                        .timer_fired = rng.below(2) == 1,
+                        .arrived = arrived,
+                        .shortest_task = static_cast<Nanos>(rng.below(9))};
+    const GateDecision want = gate("barrier")->decide(view);
+    const GateDecision got = quorum(4096, static_cast<double>(rng.below(3)))->decide(view);
+    EXPECT_EQ(got.close, want.close);
+    EXPECT_EQ(got.wait_until, want.wait_until);
+  }
+}
+
+TEST(QuorumGate, IsHalfOfThoseWhoTakePartUnlessToldOtherwise) {
+  const Times two = {1, 2}, out_two = {100, 200}, out_three = {100, 200, 300};
+  const auto closes = [&](const Times& expected) {
+    return gate("quorum", {{"grace", 0.0}})
+        ->decide({.now = 2, .expected = expected, .arrived = two, .shortest_task = 1})
+        .close;
+  };
+  EXPECT_TRUE(closes(out_two));
+  EXPECT_FALSE(closes(out_three)) << "three of five";
+}
+
+TEST(QuorumGate, NoGraceIsTooLongForTheClock) {
+  const Times arrived = {kSecond}, expected = {GateDecision::kNever / 8};
+  const GateView view{.now = kSecond,
+                      .expected = expected,
+                      .arrived = arrived,
+                      .shortest_task = GateDecision::kNever / 8};
+  EXPECT_EQ(quorum(1, 1e6)->decide(view).wait_until, GateDecision::kNever / 8);
+}
+
+TEST(QuorumGate, WeightsByTokensUnlessToldOtherwise) {
+  EXPECT_EQ(gate("quorum")->group_mode(), GroupMode::kTokenWeighted);
+  EXPECT_EQ(gate("quorum", {{"weight", std::string("members")}})->group_mode(), GroupMode::kMean);
 }
 
 }  // namespace

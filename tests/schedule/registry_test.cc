@@ -41,7 +41,7 @@ void check_words(std::span<const E* const> entries) {
 }
 
 TEST(ScheduleRegistry, HasWhatTheHeadersSay) {
-  EXPECT_THAT(names(gate_entries()), ElementsAre("free", "grace", "barrier"));
+  EXPECT_THAT(names(gate_entries()), ElementsAre("free", "grace", "barrier", "quorum"));
   EXPECT_THAT(names(policy_entries()), ElementsAre("fixed", "dylu"));
   EXPECT_THAT(names(sampler_entries()), ElementsAre("deficit", "least_visited", "own_shard"));
 }

@@ -66,7 +66,7 @@ void Coordinator::accept(const UpdateArrived& event, InFlight flight, Effects& e
   Task& task = flight.task;
   Progress& progress = progress_[static_cast<size_t>(task.shard.value())];
   const SplitRanges split = split_ranges(task.ranges, event.steps_done * config_.batch_sequences);
-  const bool stale_round = averages() && task.base != Version(counts_.version);
+  const bool stale_round = rounds() && task.base != Version(counts_.version);
   TaskFate& fate = fates_[static_cast<size_t>(task.id.value())];
   fate = TaskFate::kRefused;
   if (flight.lost) {
@@ -117,7 +117,15 @@ void Coordinator::accept(const UpdateArrived& event, InFlight flight, Effects& e
 void Coordinator::fold_in(const UpdateArrived& event, const Task& task, double scale,
                           Effects& effects) {
   if (averages()) {
-    group_.push_back({task.id, task.worker, task.shard, scale, event.tokens, event.steps_done});
+    group_.push_back({.task = task.id,
+                      .worker = task.worker,
+                      .shard = task.shard,
+                      .scale = scale,
+                      .tokens = event.tokens,
+                      .steps = event.steps_done,
+                      .staleness = counts_.version - task.base.value(),
+                      .at = now_,
+                      .out = now_ - task.dispatched});
     return;
   }
   Apply apply;
@@ -135,24 +143,33 @@ void Coordinator::fold_in(const UpdateArrived& event, const Task& task, double s
 
 void Coordinator::apply_group(Effects& effects) {
   if (group_.empty()) return;
-  std::ranges::sort(group_, {}, &Arrived::worker);
-  const bool by_shard = gate_->group_mode() == GroupMode::kShardWeighted;
+  // By worker; one that was lost may have two, the late one and its next.
+  std::ranges::sort(group_, {}, [](const Arrived& m) { return std::pair(m.worker, m.task); });
   double whole = 0;
-  for (const Arrived& member : group_) {
-    whole += by_shard ? static_cast<double>(ledger_.shard_size(member.shard)) : 1.0;
-  }
+  for (const Arrived& member : group_) whole += share_of(member);
   Apply apply;
   for (const Arrived& member : group_) {
-    const double share = by_shard ? static_cast<double>(ledger_.shard_size(member.shard)) : 1.0;
-    apply.members.push_back({member.task, member.scale * share / whole});
+    apply.members.push_back({member.task, member.scale * share_of(member) / whole});
     apply.tokens += member.tokens;
     apply.steps += member.steps;
+    apply.staleness = std::max(apply.staleness, member.staleness);
   }
   apply.closes_group = true;
   apply.moves_theta = true;
   ++counts_.version;
   group_.clear();
   effects.push_back(std::move(apply));
+}
+
+double Coordinator::share_of(const Arrived& member) const {
+  switch (gate_->group_mode()) {
+    case GroupMode::kShardWeighted:
+      return static_cast<double>(ledger_.shard_size(member.shard));
+    case GroupMode::kTokenWeighted:
+      return static_cast<double>(member.tokens);
+    default:
+      return 1;
+  }
 }
 
 void Coordinator::measure(const UpdateArrived& event, const InFlight& flight) {

@@ -89,9 +89,9 @@ void Coordinator::on(const WorkerJoined& event, Effects& effects) {
   if (!event.has_state) {
     worker.rewarm_done = started_ && config_.inner_rewarm_steps > 0 ? 0 : -1;
   }
-  // Under a barrier a newcomer waits for the next round; otherwise it starts unless a window is
-  // open.
-  if (started_ && !window_opened_ && !(averages() && anyone_out())) dispatch_waiting(effects);
+  // Where there are rounds a newcomer waits for the next one; otherwise it starts unless a window
+  // is open.
+  if (started_ && !window_opened_ && !(rounds() && anyone_out())) dispatch_waiting(effects);
 }
 
 void Coordinator::on(const WorkerLost& event, Effects& effects) {
@@ -111,7 +111,7 @@ void Coordinator::on(const WorkerLost& event, Effects& effects) {
   if (window_opened_) open_window_or_wait(effects, false);
   // A round whose last outstanding member is lost before anyone finished restarts with whoever
   // waits.
-  if (had_tasks && !window_opened_ && averages() && !anyone_out()) close_window(effects);
+  if (had_tasks && !window_opened_ && rounds() && !anyone_out()) close_window(effects);
 }
 
 void Coordinator::on(const Start&, Effects& effects) {
@@ -124,7 +124,7 @@ void Coordinator::on(const Pause& event, Effects& effects) {
   if (paused_ == event.on) return;
   paused_ = event.on;
   // Whoever waits has waited long enough: a window that is open ends here. A round is completed.
-  if (!paused_ && started_ && !(averages() && anyone_out())) close_window(effects);
+  if (!paused_ && started_ && !(rounds() && anyone_out())) close_window(effects);
 }
 
 void Coordinator::on(const RolledBack&, Effects& effects) {
@@ -205,14 +205,26 @@ void Coordinator::open_window_or_wait(Effects& effects, bool timer_fired) {
     return;
   }
   if (!window_opened_) window_opened_ = now_;
-  const std::vector<Nanos> expected = expected_to_wait();
-  const GateDecision decision = gate_->decide({now_, *window_opened_, expected, timer_fired});
-  if (decision.close) {
+  // What has come uses the budget up: a group that is no round is not waited for any longer.
+  const bool spent = !rounds() && !group_.empty() && counts_.steps >= config_.budget_steps;
+  const GateDecision decision = ask_gate(timer_fired);
+  if (decision.close || spent) {
     close_window(effects);
   } else if (decision.wait_until != GateDecision::kNever && timer_at_ != decision.wait_until) {
     timer_at_ = decision.wait_until;
     effects.push_back(SetTimer{decision.wait_until, ++timers_});
   }
+}
+
+GateDecision Coordinator::ask_gate(bool timer_fired) const {
+  const std::vector<Nanos> expected = expected_to_wait();
+  std::vector<Nanos> arrived;
+  Nanos shortest = group_.empty() ? 0 : group_.front().out;
+  for (const Arrived& member : group_) {
+    arrived.push_back(member.at);
+    shortest = std::min(shortest, member.out);
+  }
+  return gate_->decide({now_, *window_opened_, expected, timer_fired, arrived, shortest});
 }
 
 void Coordinator::close_window(Effects& effects) {

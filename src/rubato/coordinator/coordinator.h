@@ -103,15 +103,16 @@ class Coordinator {
       a(task, lost, asked);
     }
   };
-  struct Arrived {  // a member of a barrier's group, waiting for the rest
+  struct Arrived {  // a member of a group that will be averaged, waiting for the rest
     TaskId task;
     WorkerId worker;
     ShardId shard;
     double scale = 1;
-    int64_t tokens = 0, steps = 0;
+    int64_t tokens = 0, steps = 0, staleness = 0;
+    Nanos at = 0, out = 0;  // when it came, how long it was out
     template <class A>
     void archive(A& a) {
-      a(task, worker, shard, scale, tokens, steps);
+      a(task, worker, shard, scale, tokens, steps, staleness, at, out);
     }
   };
   enum class TaskFate : uint8_t { kOpen, kApplied, kRefused };
@@ -140,6 +141,7 @@ class Coordinator {
   void accept(const UpdateArrived& event, InFlight flight, Effects& effects);
   void fold_in(const UpdateArrived& event, const Task& task, double scale, Effects& effects);
   void apply_group(Effects& effects);
+  double share_of(const Arrived& member) const;
   void measure(const UpdateArrived& event, const InFlight& flight);
   void release_worker(WorkerId worker, TaskId task);
 
@@ -154,6 +156,8 @@ class Coordinator {
   Task make_task(WorkerId id, Worker& worker, int64_t max_steps);
   void supersede(const std::vector<TaskId>& tasks);
   void finish_if_spent(Effects& effects);
+  GateDecision ask_gate(bool timer_fired) const;
+  bool rounds() const { return gate_->rounds(); }
   bool averages() const { return gate_->group_mode() != GroupMode::kEach; }
   bool anyone_out() const;
   std::optional<Nanos> reference_of(const Worker& worker) const;

@@ -43,7 +43,7 @@ void Coordinator::dispatch_waiting(Effects& effects) {
   if (!started_ || finished_ || paused_) return;
   // No task is longer than what is left of the budget; the last round shares that out.
   int64_t max_steps = config_.budget_steps - counts_.steps;
-  if (averages()) {
+  if (rounds()) {
     const auto members =
         std::ranges::count_if(workers_, [this](const auto& entry) { return waits(entry.second); });
     max_steps = (max_steps + members - 1) / std::max<int64_t>(members, 1);

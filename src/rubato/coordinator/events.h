@@ -110,7 +110,7 @@ struct Apply {
     }
   };
   std::vector<Member> members;  // by worker id
-  int64_t staleness = 0;        // [versions]
+  int64_t staleness = 0;        // [versions] of the stalest member
   int64_t tokens = 0;
   int64_t steps = 0;
   bool moves_theta = true;  // false while a buffer collects

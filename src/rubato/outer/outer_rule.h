@@ -30,8 +30,8 @@ struct TensorStats {
 
 /// Facts of one update, the same in the simulator and on a cluster.
 struct UpdateFacts {
-  int64_t staleness = 0;   // [versions] outer steps between dispatch and application; >= 0; 0 for a
-                           // barrier's group
+  int64_t staleness = 0;   // [versions] outer steps between dispatch and application; >= 0; of a
+                           // group's stalest member, which is 0 behind a barrier
   int64_t tokens = 0;      // [tokens] consumed to make the delta
   int64_t steps = 0;       // [local steps] actually done
   int64_t group_size = 1;  // [deltas] averaged into this update

@@ -19,6 +19,9 @@ struct GateView {
   Nanos opened = 0;                 // the first finish of this window (tau_sync)
   std::span<const Nanos> expected;  // expected arrival of every outstanding task, in any order
   bool timer_fired = false;         // asked by the timer that an earlier decision set
+  std::span<const Nanos> arrived = {};  // under a gate that averages: when each of the group's
+                                        // deltas came, in order
+  Nanos shortest_task = 0;              // the shortest time that one of them was out
 };
 
 struct GateDecision {
@@ -31,21 +34,25 @@ struct GateDecision {
 
 /// How a closed group is folded in.
 enum class GroupMode {
-  kEach,          // every delta is applied when it arrives; the gate only delays the next dispatch
-  kMean,          // the group's mean is applied when the gate closes, weight 1/members
-  kShardWeighted  // the same, weighted by the size of each member's shard
+  kEach,           // every delta is applied when it arrives; the gate only delays the next dispatch
+  kMean,           // the group's mean is applied when the gate closes, weight 1/members
+  kShardWeighted,  // the same, weighted by the size of each member's shard
+  kTokenWeighted   // the same, weighted by the tokens that each delta was made of
 };
 
 class Gate {
  public:
   virtual ~Gate() = default;
   virtual GroupMode group_mode() const { return GroupMode::kEach; }
+  /// Whether a group is a round: everybody's deltas from one version, so that nobody starts while
+  /// somebody is out and nobody's delta comes too late for its own group.
+  virtual bool rounds() const { return false; }
   virtual GateDecision decide(const GateView& view) const = 0;
 };
 
 using GateEntry = Entry<StatusOr<std::unique_ptr<Gate>>(const Options&)>;
 
-/// Every gate there is: free, grace, barrier.
+/// Every gate there is: free, grace, barrier, quorum.
 std::span<const GateEntry* const> gate_entries();
 
 }  // namespace rubato

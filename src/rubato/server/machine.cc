@@ -41,6 +41,14 @@ StatusOr<Machine> make_machine(const MachineConfig& config, const Layout& layout
   if (machine.chain->max_staleness() >= 0)
     coordinator.max_staleness = machine.chain->max_staleness();
   RUBATO_ASSIGN_OR_RETURN(auto gate, make_chosen("gate", gate_entries(), config.gate));
+  if (gate->group_mode() != GroupMode::kEach && !gate->rounds() &&
+      machine.chain->needs().task_base) {
+    return absl::InvalidArgumentError(
+        cat("[outer chain] got a link that reads the parameters a delta started from behind gate ",
+            config.gate.name,
+            ", want it behind another gate; members of its groups started from "
+            "different ones"));
+  }
   RUBATO_ASSIGN_OR_RETURN(auto policy, make_chosen("policy", policy_entries(), config.policy));
   RUBATO_ASSIGN_OR_RETURN(auto sampler, make_chosen("sampler", sampler_entries(), config.sampler));
   RUBATO_ASSIGN_OR_RETURN(Coordinator made,

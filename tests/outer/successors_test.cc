@@ -321,13 +321,148 @@ TEST(Heloco, StandsFirstInFrontOfARuleWithMomentum) {
   };
   EXPECT_EQ(status({"heloco"}, "sgd").message(),
             "[outer chain] got heloco in front of sgd, want a rule with momentum");
-  EXPECT_EQ(
-      status({"weight", "heloco"}, "mla").message(),
-      "[outer chain] got heloco behind weight, want it first; it is measured against the delta "
-      "as it arrived");
+  EXPECT_EQ(status({"weight", "heloco"}, "mla").message(),
+            "[outer chain] got heloco behind weight, want it first; it reads what arrived as it "
+            "arrived");
   for (const char* rule : {"momentum", "nesterov", "adam", "delayed_nesterov", "mla"}) {
     EXPECT_TRUE(status({"heloco", "weight"}, rule).ok()) << rule;
   }
+}
+
+// ---- radial_directional
+
+// What a group of these deltas and weights becomes behind `links`.
+Floats merged(const Layout& layout, const std::vector<Floats>& deltas,
+              const std::vector<double>& weights,
+              std::vector<std::string> links = {"radial_directional"}, ThreadPool* pool = nullptr) {
+  const std::vector<PlainDelta> values(deltas.begin(), deltas.end());
+  std::vector<WeightedSum::Member> group;
+  for (size_t i = 0; i < values.size(); ++i) group.push_back({weights[i], &values[i]});
+  auto chain = make_chain(layout, 4, std::move(links), "sgd");
+  Floats theta(deltas[0].size());
+  for (int again = 0; again < 2; ++again) {  // nothing is left of the group before
+    std::ranges::fill(theta, 0.0f);
+    chain->apply(group, {}, {.group_size = std::ssize(group)}, theta, pool);
+  }
+  for (float& value : theta) value = 0 - value;
+  return theta;
+}
+
+TEST(RadialDirectional, FollowsItsFormulaTensorByTensor) {
+  const Layout layout = odd_layout();
+  const std::vector<double> weights = {0.5, 0.3, 0.2};
+  std::vector<Floats> deltas;
+  for (uint64_t i = 0; i < 3; ++i)
+    deltas.push_back(random_floats(layout.size(), 1 + i, std::pow(10.0, static_cast<double>(i))));
+  const Floats got = merged(layout, deltas, weights);
+  for (const TensorSpec& tensor : layout.tensors()) {
+    const auto begin = static_cast<size_t>(tensor.offset), size = static_cast<size_t>(tensor.size);
+    Doubles direction(size), mean(size);
+    double radius = 0, length = 0;
+    for (size_t i = 0; i < 3; ++i) {
+      const auto v = std::span(deltas[i]).subspan(begin, size);
+      const double norm = Lie(v, v).norm();
+      radius += weights[i] * norm;
+      for (size_t j = 0; j < size; ++j) {
+        direction[j] += weights[i] * v[j] / norm;
+        mean[j] += weights[i] * v[j];
+      }
+    }
+    for (double value : direction) length += value * value;
+    for (double& value : direction) value *= radius / std::sqrt(length);
+    const auto of_got = std::span(got).subspan(begin, size);
+    const bool embedding = tensor.role == TensorRole::kEmbedding;
+    EXPECT_LE(relative_gap({of_got.begin(), of_got.end()}, embedding ? mean : direction), kRounding)
+        << tensor.name;
+  }
+}
+
+RC_GTEST_PROP(RadialDirectional, OfEqualDeltasIsTheDelta, ()) {
+  const auto key = *rc::gen::arbitrary<uint64_t>();
+  const auto n = static_cast<size_t>(*rc::gen::inRange(2, 9));
+  const Floats delta = random_floats(kSize, key);
+  const Floats got = merged(flat_layout(kSize), std::vector<Floats>(n, delta),
+                            std::vector<double>(n, 1.0 / static_cast<double>(n)));
+  RC_ASSERT(relative_gap(got, to_doubles(delta)) <= kRounding);
+}
+
+RC_GTEST_PROP(RadialDirectional, TheDirectionDoesNotSeeLengths, ()) {
+  const auto key = *rc::gen::arbitrary<uint64_t>();
+  const std::vector<double> weights = {0.6, 0.4};
+  std::vector<Floats> deltas = {random_floats(kSize, key), random_floats(kSize, key ^ 1)};
+  const Floats before = merged(flat_layout(kSize), deltas, weights);
+  const auto factor = static_cast<float>(std::pow(10.0, *rc::gen::inRange(-4, 5)));
+  for (float& value : deltas[1]) value *= factor;
+  const Floats after = merged(flat_layout(kSize), deltas, weights);
+  RC_ASSERT(Lie(before, after).cosine() >= 1 - 1e-6);
+  const double length =
+      0.6 * Lie(deltas[0], deltas[0]).norm() + 0.4 * Lie(deltas[1], deltas[1]).norm();
+  RC_ASSERT(std::abs(Lie(after, after).norm() - length) <= 1e-5 * length);
+}
+
+TEST(RadialDirectional, WhereDirectionsCancelItIsTheWeightedMean) {
+  const Floats delta = random_floats(kSize, 1);
+  Floats opposite = delta, zero(kSize);
+  for (float& value : opposite) value *= -3;
+  const Floats got = merged(flat_layout(kSize), {delta, opposite}, {0.5, 0.5});
+  Doubles mean = to_doubles(delta);
+  for (double& value : mean) value *= 0.5 - 1.5;
+  EXPECT_LE(relative_gap(got, mean), kRounding);
+  EXPECT_TRUE(same_bits(merged(flat_layout(kSize), {zero, zero}, {0.5, 0.5}), zero));
+  // One that did not move has no direction, but makes the mean shorter.
+  const Floats half = merged(flat_layout(kSize), {delta, zero}, {0.5, 0.5});
+  EXPECT_NEAR(Lie(half, delta).cosine(), 1, 1e-6);
+  EXPECT_NEAR(Lie(half, half).norm(), 0.5 * Lie(delta, delta).norm(), 1e-5);
+}
+
+TEST(RadialDirectional, ThreadsChangeNoBit) {
+  const Layout layout = wide_layout();
+  const std::vector<Floats> deltas = {random_floats(layout.size(), 1),
+                                      random_floats(layout.size(), 2),
+                                      random_floats(layout.size(), 3)};
+  const std::vector<double> weights = {0.5, 0.3, 0.2};
+  const Floats alone = merged(layout, deltas, weights);
+  ThreadPool pool(2);
+  EXPECT_TRUE(same_bits(alone, merged(layout, deltas, weights, {"radial_directional"}, &pool)));
+}
+
+TEST(RadialDirectional, StandsFirstAndOthersSeeWhatItMade) {
+  const auto status = [](std::vector<std::string> links) {
+    return OuterChain::make({std::move(links), "mla", {}}, flat_layout(8),
+                            {.num_workers = 4, .num_params = 8})
+        .status();
+  };
+  EXPECT_FALSE(status({"weight", "radial_directional"}).ok());
+  EXPECT_TRUE(status({"radial_directional", "heloco", "weight"}).ok());
+  EXPECT_FALSE(status({"radial_directional", "weight", "heloco"}).ok());
+  const Floats a = random_floats(kSize, 1), b = random_floats(kSize, 2);
+  const Floats whole = merged(flat_layout(kSize), {a, b}, {0.5, 0.5});
+  const Floats clipped =
+      merged(flat_layout(kSize), {a, b}, {0.5, 0.5}, {"radial_directional", "clip"});
+  EXPECT_NEAR(Lie(clipped, clipped).norm(), 1, 1e-5);
+  EXPECT_NEAR(Lie(clipped, whole).cosine(), 1, 1e-6);
+}
+
+TEST(GroupMerge, GivesTheSameBitsWhereverItIsCut) {
+  const Layout layout = odd_layout();
+  const Floats x = random_floats(layout.size(), 1), y = random_floats(layout.size(), 2);
+  const PlainDelta dx(x), dy(y);
+  const std::vector<WeightedSum::Member> group = {{0.7, &dx}, {0.3, &dy}};
+  GroupMerge merge(layout);
+  merge.begin(group, nullptr);
+  for (int64_t t = 0; t < merge.num_tensors(); ++t)
+    merge.weights(t)[0] = static_cast<double>(t + 1);
+  Floats whole(x.size()), cut(x.size()), scratch(kBlockFloats);
+  const auto read = [&](Floats& into, int64_t step) {
+    for (int64_t at = 0; at < merge.size(); at += step) {
+      const int64_t size = std::min(step, merge.size() - at);
+      std::copy_n(merge.block(at, size, scratch.data()), size, into.begin() + at);
+    }
+  };
+  read(whole, kBlockFloats);
+  read(cut, 1000);
+  EXPECT_TRUE(same_bits(whole, cut));
+  EXPECT_NEAR(cut[1], 2 * x[1] + 0.3f * y[1], 1e-6) << "the second tensor's weights";
 }
 
 }  // namespace

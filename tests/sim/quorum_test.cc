@@ -50,10 +50,24 @@ TEST(Quorum, HasNoBaseForLinksThatReadOne) {
   const auto made = make_machine(config, workload->layout(), {10, 10, 10, 10}, 1);
   EXPECT_EQ(made.status().message(),
             "[outer chain] got a link that reads the parameters a delta started from behind gate "
-            "quorum, want it behind another gate; members of its groups started from different "
-            "ones");
+            "quorum, want another gate; the members of its groups started from different ones");
   config.gate = {"barrier", {}};
   EXPECT_TRUE(make_machine(config, workload->layout(), {10, 10, 10, 10}, 1).ok());
+}
+
+TEST(Quorum, AndTheBarrierHaveGroupsToMerge) {
+  const auto workload = quadratic_workload("adamw");
+  for (const char* gate : {"free", "grace", "barrier", "quorum"}) {
+    SimulationConfig config = config_of({gate, {}});
+    config.chain.links = {"radial_directional"};
+    const auto made = make_machine(config, workload->layout(), {10, 10, 10, 10}, 1);
+    const bool averages = std::string_view(gate) == "barrier" || std::string_view(gate) == "quorum";
+    EXPECT_EQ(made.ok(), averages) << gate;
+    if (!averages)
+      EXPECT_EQ(made.status().message(),
+                cat("[outer chain] got a link that merges groups behind gate ", gate,
+                    ", want one that averages: barrier or quorum"));
+  }
 }
 
 }  // namespace

@@ -92,6 +92,10 @@ std::vector<std::string> outer_notes(const std::string& name) {
       notes.push_back("workers start from a point ahead of the parameters");
     }
     if ((*stage)->needs().delta_norm) notes.push_back("reads the whole delta once more");
+    if ((*stage)->needs().group) {
+      notes.push_back(
+          "stands first, behind a gate that averages; reads a group's deltas twice more");
+    }
     if ((*stage)->needs().momentum) {
       notes.push_back("stands first, in front of a rule with momentum; reads both once more");
     }

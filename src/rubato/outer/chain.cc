@@ -78,7 +78,9 @@ OuterChain::OuterChain(std::vector<Stage> stages, const Layout& layout)
       pieces_(layout),
       measure_(pieces_, needs_),
       stages_(std::move(stages)),
-      plans_(stages_.size()) {}
+      plans_(stages_.size()) {
+  if (needs_.group) merge_.emplace(layout);
+}
 
 StageNeeds OuterChain::needs_of(const std::vector<Stage>& stages) {
   StageNeeds all;
@@ -87,6 +89,7 @@ StageNeeds OuterChain::needs_of(const std::vector<Stage>& stages) {
     all.task_base |= needs.task_base;
     all.delta_norm |= needs.delta_norm;
     all.momentum |= needs.momentum;
+    all.group |= needs.group;
     all.single_delta |= needs.single_delta;
     all.looks_ahead |= needs.looks_ahead;
   }
@@ -101,10 +104,12 @@ Status OuterChain::check_needs(const std::vector<Stage>& stages) {
                                             stages[buffer].name, ", want it in front; it reads ",
                                             "facts of a single delta, not of a mean"));
     }
-    if (needs.momentum && i > 0) {
+    // Behind a merge there is the delta as it arrived, whatever it is made of.
+    const bool merged = i == 1 && stages[0].stage->needs().group;
+    if ((needs.group || needs.momentum) && i > 0 && (needs.group || !merged)) {
       return absl::InvalidArgumentError(cat("[", kWho, "] got ", stages[i].name, " behind ",
-                                            stages[i - 1].name, ", want it first; it is measured ",
-                                            "against the delta as it arrived"));
+                                            stages[i - 1].name, ", want it first; it reads what ",
+                                            "arrived as it arrived"));
     }
     if (needs.momentum && stages.back().stage->momentum().empty()) {
       return absl::InvalidArgumentError(cat("[", kWho, "] got ", stages[i].name, " in front of ",
@@ -178,6 +183,17 @@ Verdict OuterChain::apply(const DeltaSource& delta, std::span<const float> base,
     }
   });
   return plans_[reached - 1].hold ? Verdict::kHold : Verdict::kPass;
+}
+
+Verdict OuterChain::apply(std::span<const WeightedSum::Member> group, std::span<const float> base,
+                          const UpdateFacts& facts, std::span<float> theta, ThreadPool* pool) {
+  if (group.size() == 1 && group[0].weight == 1.0)
+    return apply(*group[0].delta, base, facts, theta, pool);
+  if (!needs_.group || group.size() == 1)
+    return apply(WeightedSum(group), base, facts, theta, pool);
+  merge_->begin(group, pool);
+  stages_.front().stage->merge(*merge_);
+  return apply(*merge_, base, facts, theta, pool);
 }
 
 void OuterChain::dispatch_point(std::span<float> theta, ThreadPool* pool) const {

@@ -4,12 +4,14 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "rubato/base/parallel.h"
 #include "rubato/outer/delta_source.h"
+#include "rubato/outer/group_merge.h"
 #include "rubato/outer/measure.h"
 #include "rubato/outer/outer_rule.h"
 #include "rubato/outer/pieces.h"
@@ -35,7 +37,8 @@ class OuterChain {
   /// Resolves names and options against `entries`. NotFound for an unknown stage; InvalidArgument
   /// for an option that is unknown, out of range or meant for a stage that is not in the chain, for
   /// a stage of the wrong kind, named twice, or where it cannot have what it needs: a single delta
-  /// behind a buffer, the delta as it arrived behind another link, momentum of a rule without.
+  /// behind a buffer, a group or the delta as it arrived behind another link, momentum of a rule
+  /// without.
   static StatusOr<std::unique_ptr<OuterChain>> make(
       const ChainSpec& spec, const Layout& layout, const OuterContext& context,
       std::span<const OuterEntry* const> entries = outer_entries());
@@ -52,6 +55,12 @@ class OuterChain {
   /// and needs().momentum. Allocates nothing.
   Verdict apply(const DeltaSource& delta, std::span<const float> base, const UpdateFacts& facts,
                 std::span<float> theta, ThreadPool* pool);
+
+  /// Folds in a group as one update: the weighted sum of its members, or what a link that
+  /// needs().group makes of them, with two more passes over each and memory that is kept for the
+  /// next. A lone member of weight 1 is taken as it is.
+  Verdict apply(std::span<const WeightedSum::Member> group, std::span<const float> base,
+                const UpdateFacts& facts, std::span<float> theta, ThreadPool* pool);
 
   /// Turns `theta` [P], a copy of the model, into the parameters that workers are dispatched with:
   /// leaves it as it is unless needs().looks_ahead.
@@ -75,6 +84,7 @@ class OuterChain {
   StageNeeds needs_;
   Pieces pieces_;
   DeltaMeasure measure_;
+  std::optional<GroupMerge> merge_;  // when needs_.group
   std::vector<Stage> stages_;
   std::vector<StagePlan> plans_;
 };

@@ -21,6 +21,8 @@
 
 namespace rubato {
 
+class GroupMerge;
+
 /// How a tensor of the delta, as it arrived, lies to the rule's momentum.
 struct TensorStats {
   double delta_norm = 0;     // [1] |g|
@@ -49,6 +51,7 @@ struct StageNeeds {
   bool momentum = false;      // Block.m and UpdateFacts.tensors: the terminal rule must have a
                               // momentum, and one more pass reads it and the delta as it arrived,
                               // which no link in front may change
+  bool group = false;         // merge(): stands first, behind a gate that averages
   bool single_delta = false;  // facts of one arrival: may not stand behind a buffer, where g is a
                               // mean and the facts are those of its last member
   bool looks_ahead = false;   // workers are dispatched from dispatch_point(), not from theta
@@ -96,6 +99,9 @@ class OuterStage {
   virtual void walk_state(StateWalk& /*walk*/) {}
   /// A terminal rule's momentum [P], the direction it would go on in; empty: it has none.
   virtual std::span<const float> momentum() const { return {}; }
+  /// For a link that needs().group: chooses what every member's tensors count, in place of the
+  /// gate's weights. Called before the update is planned, never for a lone delta.
+  virtual void merge(GroupMerge& /*group*/) {}
   /// Called once per update that reaches this stage, before any block of it is applied.
   virtual StagePlan plan(const UpdateFacts& facts) = 0;
   /// A link writes block.scratch[i] from block.g[i], which may lie there already, and points

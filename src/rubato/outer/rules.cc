@@ -12,6 +12,7 @@
   RULE(kAgeGateEntry)            \
   RULE(kTokenWeightEntry)        \
   RULE(kHelocoEntry)             \
+  RULE(kRadialDirectionalEntry)  \
   RULE(kSgdEntry)                \
   RULE(kMomentumEntry)           \
   RULE(kNesterovEntry)           \

@@ -16,6 +16,22 @@ make_chosen(std::string_view kind, std::span<const E* const> entries, const Choi
   return entry->make(options);
 }
 
+// A link that reads what another kind of gate has would do nothing, or the wrong thing, in silence.
+Status check_gate(const Gate& gate, const std::string& name, const StageNeeds& needs) {
+  const bool averages = gate.group_mode() != GroupMode::kEach;
+  if (needs.group && !averages) {
+    return absl::InvalidArgumentError(
+        cat("[outer chain] got a link that merges groups behind gate ", name,
+            ", want one that averages: barrier or quorum"));
+  }
+  if (needs.task_base && averages && !gate.rounds()) {
+    return absl::InvalidArgumentError(
+        cat("[outer chain] got a link that reads the parameters a delta started from behind gate ",
+            name, ", want another gate; the members of its groups started from different ones"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 StatusOr<Codecs> make_codecs(const MachineConfig& config) {
@@ -41,14 +57,7 @@ StatusOr<Machine> make_machine(const MachineConfig& config, const Layout& layout
   if (machine.chain->max_staleness() >= 0)
     coordinator.max_staleness = machine.chain->max_staleness();
   RUBATO_ASSIGN_OR_RETURN(auto gate, make_chosen("gate", gate_entries(), config.gate));
-  if (gate->group_mode() != GroupMode::kEach && !gate->rounds() &&
-      machine.chain->needs().task_base) {
-    return absl::InvalidArgumentError(
-        cat("[outer chain] got a link that reads the parameters a delta started from behind gate ",
-            config.gate.name,
-            ", want it behind another gate; members of its groups started from "
-            "different ones"));
-  }
+  RUBATO_RETURN_IF_ERROR(check_gate(*gate, config.gate.name, machine.chain->needs()));
   RUBATO_ASSIGN_OR_RETURN(auto policy, make_chosen("policy", policy_entries(), config.policy));
   RUBATO_ASSIGN_OR_RETURN(auto sampler, make_chosen("sampler", sampler_entries(), config.sampler));
   RUBATO_ASSIGN_OR_RETURN(Coordinator made,

@@ -20,10 +20,7 @@ void ServerModel::apply(const Apply& effect, std::span<const Delta> deltas) {
   for (size_t i = 0; i < deltas.size(); ++i) {
     members.push_back({effect.members[i].weight, deltas[i].values});
   }
-  const WeightedSum sum(members);
-  const bool itself = members.size() == 1 && members[0].weight == 1.0;
-  const DeltaSource& update = itself ? *members[0].delta : sum;
-  const Verdict verdict = chain_->apply(update, deltas[0].base, facts, theta_, pool_);
+  const Verdict verdict = chain_->apply(members, deltas[0].base, facts, theta_, pool_);
   // The coordinator has counted versions already; the two must agree or staleness is a fiction.
   RUBATO_CHECK(verdict == (effect.moves_theta ? Verdict::kPass : Verdict::kHold),
                "chain and coordinator disagree on whether theta moves");

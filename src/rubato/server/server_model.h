@@ -31,8 +31,8 @@ class ServerModel {
     const DeltaSource* values = nullptr;
     std::span<const float> base = {};
   };
-  /// Folds in an Apply effect; `deltas` in the order of its members. The weighted sum of the
-  /// members is one update; a lone one of weight 1 is taken as it is.
+  /// Folds in an Apply effect; `deltas` in the order of its members. They are one update, as the
+  /// chain merges them.
   void apply(const Apply& effect, std::span<const Delta> deltas);
 
   /// What workers start from: the current parameters, or the point that the rule looks ahead to, as

@@ -120,12 +120,14 @@ TEST_P(ClusterProcess, MakesTheSimulatorsBitsAndReplaysItsOwn) {
   EXPECT_THAT(replayed, HasSubstr(value_of(clustered, "params_digest")));
 }
 
-// The gates: free, grace, barrier. With a lossy codec what is left over of a delta matters, too,
-// and that a worker which is started again has lost it.
+// The gates: grace, barrier, quorum. heloco starts its workers ahead of the model and measures its
+// deltas against the momentum; quorum-rda merges groups of several versions. With a lossy codec
+// what is left over of a delta matters, too, and that a worker which is started again has lost it.
 INSTANTIATE_TEST_SUITE_P(Methods, ClusterProcess,
                          testing::Values(Played{"async-nesterov", "fp32"},
                                          Played{"dn-dylu", "fp32"}, Played{"sync-diloco", "fp32"},
-                                         Played{"dn-dylu", "int8"}),
+                                         Played{"dn-dylu", "int8"}, Played{"heloco", "fp32"},
+                                         Played{"quorum-rda", "int8"}),
                          [](const auto& played) {
                            std::string name = cat(played.param.method, played.param.up_codec);
                            std::erase(name, '-');

@@ -1,5 +1,7 @@
 #include "rubato/app/compare.h"
 
+#include <set>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -58,6 +60,26 @@ TEST(Compare, AllMethodsStartFromTheSamePretrainingAtEqualTokens) {
     EXPECT_GE(run.summary.tokens, 800);
     EXPECT_LT(run.summary.tokens, 820);
   }
+}
+
+TEST(Compare, EverySuccessorHasARowAtEqualTokens) {
+  const ComparisonPlan plan{{"sync-diloco", "mla", "mla-theta", "heloco", "heloco-script", "cgad",
+                             "dn-dylu-tokens", "quorum", "quorum-rda", "sparse-loco"},
+                            {1}};
+  // Every method's step as `tune` would find it about right on this quadratic.
+  const auto result = compare_methods(recipe({"outer.mla.lr=0.5", "codec.top_k.share=0.1"}), plan,
+                                      environment(), silent);
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_EQ(result->runs.size(), plan.methods.size());
+  std::set<std::string> digests;
+  const double start = result->runs[0].log.evals[0].loss_nats;
+  for (const RunData& run : result->runs) {
+    EXPECT_GE(run.summary.tokens, 800) << run.summary.method;
+    EXPECT_LT(run.summary.tokens, 850) << run.summary.method;
+    EXPECT_LT(run.summary.val_loss_nats, start) << run.summary.method;
+    digests.insert(run.summary.params_digest);
+  }
+  EXPECT_EQ(digests.size(), plan.methods.size()) << "no two are the same method";
 }
 
 TEST(Compare, TimeToSyncLossIsCountedBeyondTheBudgetAndNullWhenNever) {

@@ -43,6 +43,30 @@ TEST(Methods, AreWhatTheirNamesSay) {
   EXPECT_EQ(dn.text("policy.kind"), "dylu");
 }
 
+TEST(Methods, SuccessorsAreWhatTheirNamesSay) {
+  const Recipe base = recipe("[train]\noverlap = \"full\"\n");
+  const auto named = [&](const char* name) { return *recipe_for_method(base, name); };
+  EXPECT_EQ(named("mla").text("outer.mla.dispatch"), "look_ahead");
+  EXPECT_EQ(named("mla-theta").text("outer.mla.dispatch"), "theta");
+  for (const char* name : {"heloco", "heloco-script"}) {
+    EXPECT_THAT(named(name).texts("outer.links"), ElementsAre("heloco", "weight"));
+    EXPECT_EQ(named(name).text("outer.rule"), "mla");
+    EXPECT_EQ(named(name).text("outer.mla.dispatch"), "look_ahead");
+  }
+  EXPECT_EQ(named("heloco").text("outer.heloco.variant"), "formula");
+  EXPECT_EQ(named("heloco-script").text("outer.heloco.variant"), "script");
+  EXPECT_THAT(named("cgad").texts("outer.links"), ElementsAre("weight", "age_gate"));
+  EXPECT_EQ(named("cgad").text("outer.rule"), "adam");
+  EXPECT_THAT(named("dn-dylu-tokens").texts("outer.links"), ElementsAre("token_weight"));
+  for (const char* name : {"quorum", "quorum-rda"}) {
+    EXPECT_EQ(named(name).text("gate.quorum.weight"), "tokens");
+    EXPECT_EQ(named(name).text("train.overlap"), "none");
+  }
+  EXPECT_THAT(named("quorum-rda").texts("outer.links"), ElementsAre("radial_directional"));
+  EXPECT_EQ(named("sparse-loco").text("codec.up"), "top_k");
+  EXPECT_EQ(named("sparse-loco").text("gate.kind"), "barrier");
+}
+
 TEST(Methods, RoundsHaveNothingToOverlap) {
   const Recipe base = recipe("[train]\noverlap = \"full\"\n");
   EXPECT_EQ(recipe_for_method(base, "sync-diloco")->text("train.overlap"), "none");

@@ -8,6 +8,8 @@ namespace {
 using Overrides = std::vector<std::pair<std::string, OptionValue>>;
 
 constexpr const char* kPaper = "Liu et al. 2024, arXiv:2401.09135";
+constexpr const char* kHeloco = "arXiv:2606.00271";
+constexpr const char* kDecoupled = "Decoupled DiLoCo, arXiv:2604.21428";
 
 Method* make(std::string name, std::string summary, std::string source, Overrides overrides,
              std::string tuned_key, std::vector<std::string> tuned_along = {}) {
@@ -30,6 +32,31 @@ Overrides async(std::vector<std::string> links, std::string rule, std::string po
           {"outer.rule", std::move(rule)}};
 }
 
+Overrides with(Overrides base, const Overrides& more) {
+  base.insert(base.end(), more.begin(), more.end());
+  return base;
+}
+
+// Momentum look-ahead at every arrival, workers dispatched from ahead of the model or from it.
+Overrides look_ahead(std::vector<std::string> links, std::string dispatch) {
+  return with(async(std::move(links), "mla"), {{"outer.mla.dispatch", std::move(dispatch)}});
+}
+
+Overrides heloco(std::string variant) {
+  return with(look_ahead({"heloco", "weight"}, "look_ahead"),
+              {{"outer.heloco.variant", std::move(variant)}});
+}
+
+// Half of the fleet makes a group, weighted by tokens, and Nesterov takes what becomes of it.
+Overrides quorum(std::vector<std::string> links) {
+  return {{"train.mode", std::string("local-sgd")},
+          {"train.overlap", std::string("none")},  // a group's members wait for it
+          {"gate.kind", std::string("quorum")},
+          {"policy.kind", std::string("fixed")},
+          {"outer.links", std::move(links)},
+          {"outer.rule", std::string("nesterov")}};
+}
+
 Overrides sync(std::string rule) {
   return {{"train.mode", std::string("local-sgd")},
           {"train.overlap", std::string("none")},  // a round has nothing to overlap with
@@ -39,7 +66,8 @@ Overrides sync(std::string rule) {
           {"outer.rule", std::move(rule)}};
 }
 
-std::vector<const Method*> make_methods() {
+// What the paper compares.
+std::vector<const Method*> paper_methods() {
   return {
       make(std::string(kCustomMethod), "the recipe's own gate, policy, links and rule", "", {}, ""),
       make("pretrained", "no workers: what the pretraining alone reaches", kPaper,
@@ -77,6 +105,42 @@ std::vector<const Method*> make_methods() {
       make("dn-dylu", "delayed Nesterov with dynamic local updates", cat(kPaper, ", Alg. 3 and 4"),
            async({}, "delayed_nesterov", "dylu"), "outer.delayed_nesterov.lr"),
   };
+}
+
+// What was published since, and claims to do better.
+std::vector<const Method*> successor_methods() {
+  return {
+      make("mla", "momentum look-ahead, workers start ahead of the model", "Ajanthan et al. 2025",
+           look_ahead({"weight"}, "look_ahead"), "outer.mla.lr"),
+      make("mla-theta", "momentum look-ahead, workers start from the model", "Ajanthan et al. 2025",
+           look_ahead({"weight"}, "theta"), "outer.mla.lr"),
+      make("heloco", "mla, deltas that disagree with the momentum are turned towards it", kHeloco,
+           heloco("formula"), "outer.mla.lr"),
+      make("heloco-script", "heloco, the turn as in the authors' script", cat(kHeloco, ", script"),
+           heloco("script"), "outer.mla.lr"),
+      make("cgad",
+           "age-aware Adam: async-adam, arrivals count less with age and in the end nothing",
+           "arXiv:2605.09126", async({"weight", "age_gate"}, "adam"), "outer.adam.lr"),
+      make("dn-dylu-tokens", "dn-dylu, arrivals count by their tokens",
+           cat(kPaper, "; arXiv:1602.05629"), async({"token_weight"}, "delayed_nesterov", "dylu"),
+           "outer.delayed_nesterov.lr"),
+      make("quorum", "Nesterov on the token-weighted mean of the first K of M deltas", kDecoupled,
+           quorum({}), "outer.nesterov.lr"),
+      make("quorum-rda", "quorum, merged by mean length and mean direction", kDecoupled,
+           quorum({"radial_directional"}), "outer.nesterov.lr"),
+      make(
+          "sparse-loco",
+          "rounds of plain SGD on the largest values of each delta, what is left out goes with the "
+          "next (top-k with error feedback, without its decay)",
+          "arXiv:2508.15706", with(sync("sgd"), {{"codec.up", std::string("top_k")}}),
+          "outer.sgd.lr"),
+  };
+}
+
+std::vector<const Method*> make_methods() {
+  std::vector<const Method*> methods = paper_methods();
+  for (const Method* method : successor_methods()) methods.push_back(method);
+  return methods;
 }
 
 // Rates of the pretraining that the recipe leaves to lr.*, written out.

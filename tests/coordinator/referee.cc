@@ -36,6 +36,7 @@ std::string Referee::watch(Nanos now, const Event& event, const Effects& effects
   effects_ = &effects;
   at_ = 0;
   touched_.clear();
+  closes_group_.reset();
   WorkerId subject(-1);
   const bool was_paused = paused_;
   const auto* told = std::get_if<Pause>(&event);
@@ -49,6 +50,7 @@ std::string Referee::watch(Nanos now, const Event& event, const Effects& effects
   } else if (std::holds_alternative<Start>(event)) {
     started_ = true;
   } else if (const auto* update = std::get_if<UpdateArrived>(&event)) {
+    subject = update->worker;
     arrived(now, *update);
     opens = true;
   } else if (const auto* want = std::get_if<TaskWanted>(&event)) {
@@ -82,6 +84,10 @@ std::string Referee::watch(Nanos now, const Event& event, const Effects& effects
     wrong("the end came at a wrong time");
   if (averages() && !held_.empty() && !anyone_out()) wrong("a complete round was not applied");
   check_waiting(now, dispatched, subject);
+  // Whose delta ends its group does not wait, and no group ends with a delta that does not say so.
+  if (closes_group_ == true && started_ && !finished_ && !paused_ && waits(workers_[subject]))
+    wrong("a group was said to end, and its last member waits");
+  if (closes_group_ == false && dispatched) wrong("a group ended without a word");
   if (resumed_ && started_ && !finished_ && !rounds() && anyone_waits())
     wrong("somebody waits behind a pause");
   counts_.rejected += std::ranges::count_if(
@@ -308,8 +314,9 @@ void Referee::accept(const UpdateArrived& event, TaskBook& book, double scale) {
   if (std::abs(apply->members[0].weight - scale) > 1e-12) wrong("want another weight");
   const bool moves = ++collected_ == rig_.config.arrivals_per_step;
   if (apply->staleness != staleness || apply->steps != event.steps_done ||
-      apply->tokens != event.tokens || apply->moves_theta != moves || apply->closes_group)
+      apply->tokens != event.tokens || apply->moves_theta != moves)
     wrong(cat("wrong facts: ", effect_text(*effect)));
+  closes_group_ = apply->closes_group;
   if (moves) {
     collected_ = 0;
     ++version_;

@@ -116,7 +116,8 @@ class Referee {
   int64_t version_ = 0, collected_ = 0, events_ = 0, max_rejects_ = 0, second_tasks_ = 0;
   CoordinatorCounts counts_;
   bool started_ = false, finished_ = false, paused_ = false;
-  bool resumed_ = false;  // this event ended a pause
+  std::optional<bool> closes_group_;  // what this event's delta said, where it was applied alone
+  bool resumed_ = false;              // this event ended a pause
   const Effects* effects_ = nullptr;
   size_t at_ = 0;
   std::string wrong_;  // the first contradiction

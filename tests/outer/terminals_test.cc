@@ -144,5 +144,51 @@ TEST(DelayedNesterov, PeriodIsTheNumberOfWorkersUnlessItIsGiven) {
   EXPECT_EQ(arrivals_to_milestone(5, {{"delayed_nesterov", {{"period", int64_t{10}}}}}), 10);
 }
 
+// A chain for four workers, and what became of the model and its momentum.
+struct ByGroups {
+  explicit ByGroups(const char* milestone)
+      : chain(make_chain(flat_layout(kSize), 4, {}, "delayed_nesterov",
+                         {{"delayed_nesterov", {{"milestone", std::string(milestone)}}}})) {}
+  /// Whether the update refreshed the momentum.
+  bool step(const Floats& delta, bool closes_group) {
+    const std::string before = state_of(*chain).at("0.delayed_nesterov.m");
+    chain->apply(PlainDelta(delta), {}, {.closes_group = closes_group}, theta, nullptr);
+    return state_of(*chain).at("0.delayed_nesterov.m") != before;
+  }
+  std::unique_ptr<OuterChain> chain;
+  Floats theta = Floats(kSize, 0.0f);
+};
+
+TEST(DelayedNesterov, ByGroupsIsThePapersWhileEveryGroupIsWhole) {
+  ByGroups paper("arrivals"), ours("groups");
+  for (uint64_t i = 1; i <= 40; ++i) {
+    const Floats delta = random_floats(kSize, i);
+    const bool milestone = paper.step(delta, i % 4 == 0);
+    EXPECT_EQ(milestone, i % 4 == 0);
+    EXPECT_EQ(ours.step(delta, i % 4 == 0), milestone);
+  }
+  EXPECT_TRUE(same_bits(paper.theta, ours.theta));
+}
+
+// One member of the first group is lost: the paper's milestones lie inside groups from then on.
+TEST(DelayedNesterov, ByGroupsIsInStepAgainAfterALoss) {
+  ByGroups ours("groups");
+  std::string milestones;
+  for (const int members : {3, 4, 4, 2, 1, 1, 4}) {
+    for (int i = 1; i <= members; ++i) {
+      milestones += ours.step(random_floats(kSize, milestones.size()), i == members) ? 'M' : '.';
+    }
+    milestones += ' ';
+  }
+  EXPECT_EQ(milestones, "... ...M ...M .. . M ...M ");
+}
+
+TEST(DelayedNesterov, ByGroupsWaitsForTheEndOfAGroupOnlySoLong) {
+  ByGroups ours("groups");
+  int arrivals = 1;
+  while (!ours.step(random_floats(kSize, 3), false)) ++arrivals;
+  EXPECT_EQ(arrivals, 2 * 4 - 1);
+}
+
 }  // namespace
 }  // namespace rubato::testing

@@ -202,7 +202,6 @@ TEST(QuorumGate, AnOverdueWorkerIsWaitedForUntilTheTimer) {
   const Times arrived = {10 * kSecond}, late = {9 * kSecond};
   GateView view{.now = 10 * kSecond,
                 .expected = late,
-                .slack = kSecond / 2,
                 .arrived = arrived,
                 .shortest_task = kSecond};
   const GateDecision waits = quorum(1, 1)->decide(view);

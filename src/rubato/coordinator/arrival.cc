@@ -30,6 +30,7 @@ std::optional<RejectReason> Coordinator::refuse(const UpdateArrived& event) cons
 }
 
 void Coordinator::on(const UpdateArrived& event, Effects& effects) {
+  const size_t first = effects.size();
   const bool known =
       event.task.value() >= 0 && event.task.value() < static_cast<int64_t>(fates_.size());
   if (known && fates_[static_cast<size_t>(event.task.value())] == TaskFate::kApplied) {
@@ -59,7 +60,7 @@ void Coordinator::on(const UpdateArrived& event, Effects& effects) {
     in_flight_.erase(it);
     accept(event, std::move(flight), effects);
   }
-  open_window_or_wait(effects, false);
+  if (open_window_or_wait(effects, false)) mark_group_closed(effects, first);
 }
 
 void Coordinator::accept(const UpdateArrived& event, InFlight flight, Effects& effects) {

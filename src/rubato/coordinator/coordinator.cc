@@ -195,14 +195,14 @@ std::vector<Nanos> Coordinator::expected_to_wait() const {
   return expected;
 }
 
-void Coordinator::open_window_or_wait(Effects& effects, bool timer_fired) {
-  if (finished_) return;
+bool Coordinator::open_window_or_wait(Effects& effects, bool timer_fired) {
+  if (finished_) return true;
   if (!anyone_waits() && group_.empty()) {
     // A late delta of a worker that is gone, or everybody of the window has gone: there is no
     // window. Left open it would keep newcomers out and shorten the next one.
     window_opened_.reset();
     timer_at_.reset();
-    return;
+    return false;
   }
   if (!window_opened_) window_opened_ = now_;
   // What has come uses the budget up: a group that is no round is not waited for any longer.
@@ -210,9 +210,20 @@ void Coordinator::open_window_or_wait(Effects& effects, bool timer_fired) {
   const GateDecision decision = ask_gate(timer_fired);
   if (decision.close || spent) {
     close_window(effects);
-  } else if (decision.wait_until != GateDecision::kNever && timer_at_ != decision.wait_until) {
+    return true;
+  }
+  if (decision.wait_until != GateDecision::kNever && timer_at_ != decision.wait_until) {
     timer_at_ = decision.wait_until;
     effects.push_back(SetTimer{decision.wait_until, ++timers_});
+  }
+  return false;
+}
+
+// Whether a delta was its group's last one shows only when the gate has been asked, and that is
+// after it was applied.
+void Coordinator::mark_group_closed(Effects& effects, size_t first) {
+  for (size_t i = first; i < effects.size(); ++i) {
+    if (auto* apply = std::get_if<Apply>(&effects[i])) apply->closes_group = true;
   }
 }
 

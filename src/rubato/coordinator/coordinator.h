@@ -150,7 +150,9 @@ class Coordinator {
   bool anyone_waits() const;
   int64_t steps_out(const Worker& worker) const;
   std::vector<Nanos> expected_to_wait() const;
-  void open_window_or_wait(Effects& effects, bool timer_fired);
+  /// Whether it let the group go; at the end of the run nobody waits for more either.
+  bool open_window_or_wait(Effects& effects, bool timer_fired);
+  static void mark_group_closed(Effects& effects, size_t first);
   void close_window(Effects& effects);
   void dispatch_waiting(Effects& effects);
   Task make_task(WorkerId id, Worker& worker, int64_t max_steps);

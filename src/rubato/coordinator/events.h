@@ -113,8 +113,8 @@ struct Apply {
   int64_t staleness = 0;        // [versions] of the stalest member
   int64_t tokens = 0;
   int64_t steps = 0;
-  bool moves_theta = true;  // false while a buffer collects
-  bool closes_group = false;
+  bool moves_theta = true;    // false while a buffer collects
+  bool closes_group = false;  // the gate lets its group go with this delta
   template <class A>
   void archive(A& a) {
     a(members, staleness, tokens, steps, moves_theta, closes_group);

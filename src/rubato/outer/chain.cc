@@ -91,6 +91,7 @@ StageNeeds OuterChain::needs_of(const std::vector<Stage>& stages) {
     all.momentum |= needs.momentum;
     all.group |= needs.group;
     all.single_delta |= needs.single_delta;
+    all.groups |= needs.groups;
     all.looks_ahead |= needs.looks_ahead;
   }
   return all;

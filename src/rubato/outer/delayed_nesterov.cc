@@ -5,9 +5,13 @@
 //   other arrivals:                           theta -= lr*(c*beta*m + g/N)
 // N = `period`, else the number of workers; c in [0, 1/N]. g enters raw: 1/N is its weight.
 // Source: arXiv:2401.09135 Alg. 3.
-// State: 2 P (m; sum, which is stale between a milestone and the next arrival), arrivals since
-// then. Invariant: with c = 0, N arrivals = one Nesterov step on their mean
-// (PaperRules.Algorithm3..).
+// `milestone = groups` (ours): the N-th arrival or, where a gate lets workers start together, the
+// first one behind it that ends a group, at the latest the (2N-1)-th. While every group has N
+// members it is the same, bit for bit. But one lost delta, and Alg. 3 refreshes momentum in the
+// middle of groups for good: the deltas behind it started from before that step and do not know of
+// it. docs/demo.md has what that costs. State: 2 P (m; sum, which is stale between a milestone and
+// the next arrival), arrivals since then. Invariant: with c = 0, N arrivals = one Nesterov step on
+// their mean (PaperRules.Algorithm3..).
 #include "rubato/base/multiversion.h"
 #include "rubato/outer/kernels.h"
 
@@ -57,11 +61,13 @@ RUBATO_MULTIVERSION void lone_step(float* __restrict theta, float* __restrict m,
 
 class DelayedNesterov final : public OuterStage {
  public:
-  DelayedNesterov(double lr, double beta, double c, int64_t period, int64_t num_params)
+  DelayedNesterov(double lr, double beta, double c, int64_t period, bool by_groups,
+                  int64_t num_params)
       : lr_(lr),
         beta_(beta),
         c_(c),
         period_(period),
+        by_groups_(by_groups),
         m_(static_cast<size_t>(num_params)),
         sum_(period > 1 ? static_cast<size_t>(num_params) : 0) {}
   void walk_state(StateWalk& walk) override {
@@ -70,11 +76,16 @@ class DelayedNesterov final : public OuterStage {
     walk.counter("arrivals", arrivals_);
   }
   std::span<const float> momentum() const override { return m_; }
-  /// a = arrivals before this one since the last milestone, b = the factor of m in theta's step.
-  StagePlan plan(const UpdateFacts&) override {
-    const bool at_milestone = arrivals_ == period_ - 1;
-    const double share = at_milestone ? 1 - c_ * static_cast<double>(period_) + c_ : c_;
-    const StagePlan plan{.a = static_cast<double>(arrivals_), .b = share * beta_};
+  StageNeeds needs() const override { return {.groups = by_groups_}; }
+  /// a = arrivals before this one since the last milestone, b = the factor of m in theta's step,
+  /// c = 1 at a milestone.
+  StagePlan plan(const UpdateFacts& facts) override {
+    const int64_t latest = by_groups_ && !facts.closes_group ? 2 * period_ - 1 : period_;
+    const bool at_milestone = arrivals_ + 1 >= latest;
+    // What the arrivals before it have taken of the momentum step, a milestone leaves out.
+    const double share = at_milestone ? 1 - c_ * static_cast<double>(arrivals_) : c_;
+    const StagePlan plan{
+        .a = static_cast<double>(arrivals_), .b = share * beta_, .c = at_milestone ? 1.0 : 0.0};
     arrivals_ = at_milestone ? 0 : arrivals_ + 1;
     return plan;
   }
@@ -85,7 +96,7 @@ class DelayedNesterov final : public OuterStage {
     float* m = m_.data() + block.offset;
     if (period_ == 1) return lone_step(block.theta, m, block.g, block.size, lr, beta);
     float* sum = sum_.data() + block.offset;
-    if (plan.a == static_cast<double>(period_ - 1)) {
+    if (plan.c != 0) {
       milestone(block.theta, m, sum, block.g, block.size, lr, beta, inverse_n, spread);
     } else {
       held_step(block.theta, sum, m, block.g, block.size, plan.a == 0, lr, inverse_n, spread);
@@ -95,7 +106,8 @@ class DelayedNesterov final : public OuterStage {
  private:
   double lr_, beta_, c_;
   int64_t period_;          // N
-  int64_t arrivals_ = 0;    // since the last milestone, in [0, N)
+  bool by_groups_;          // a milestone ends a group
+  int64_t arrivals_ = 0;    // since the last milestone, below N, or 2N - 1 by groups
   std::vector<float> m_;    // [P]
   std::vector<float> sum_;  // [P], or nothing when N = 1
 };
@@ -109,6 +121,7 @@ StatusOr<std::unique_ptr<OuterStage>> make_delayed_nesterov(const Options& optio
                                           "[0, 1/N] = [0, ", c_max, "] for N = ", period));
   }
   return std::make_unique<DelayedNesterov>(options.real("lr"), options.real("beta"), c, period,
+                                           options.text("milestone") == "groups",
                                            context.num_params);
 }
 
@@ -125,7 +138,10 @@ extern const OuterEntry kDelayedNesterovEntry = {
                    "share of the momentum step taken between milestones; at most 1/N"),
        arrivals_option("period",
                        "N, arrivals from one refresh of the momentum to the next; without "
-                       "it the number of workers")}},
+                       "it the number of workers"),
+       choice_option("milestone", "arrivals", {"arrivals", "groups"},
+                     "when momentum is refreshed: every N-th arrival as in the paper, or the first "
+                     "one from the N-th on that ends its group")}},
      make_delayed_nesterov},
     StageKind::kTerminal};
 

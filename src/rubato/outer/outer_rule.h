@@ -32,13 +32,15 @@ struct TensorStats {
 
 /// Facts of one update, the same in the simulator and on a cluster.
 struct UpdateFacts {
-  int64_t staleness = 0;   // [versions] outer steps between dispatch and application; >= 0; of a
-                           // group's stalest member, which is 0 behind a barrier
-  int64_t tokens = 0;      // [tokens] consumed to make the delta
-  int64_t steps = 0;       // [local steps] actually done
-  int64_t group_size = 1;  // [deltas] averaged into this update
-  double delta_norm = 0;   // [1] |delta| before any link; the chain measures it when a stage's
-                           // needs().delta_norm asks, the caller leaves it alone
+  int64_t staleness = 0;      // [versions] outer steps between dispatch and application; >= 0; of a
+                              // group's stalest member, which is 0 behind a barrier
+  int64_t tokens = 0;         // [tokens] consumed to make the delta
+  int64_t steps = 0;          // [local steps] actually done
+  int64_t group_size = 1;     // [deltas] averaged into this update
+  bool closes_group = false;  // the gate lets its group go: whoever waits starts from what this
+                              // update makes of theta
+  double delta_norm = 0;      // [1] |delta| before any link; the chain measures it when a stage's
+                              // needs().delta_norm asks, the caller leaves it alone
   std::span<const TensorStats> tensors = {};  // by tensor; measured for needs().momentum, likewise
 };
 
@@ -54,6 +56,8 @@ struct StageNeeds {
   bool group = false;         // merge(): stands first, behind a gate that averages
   bool single_delta = false;  // facts of one arrival: may not stand behind a buffer, where g is a
                               // mean and the facts are those of its last member
+  bool groups = false;        // UpdateFacts.closes_group, which tells nothing where communication
+                              // overlaps
   bool looks_ahead = false;   // workers are dispatched from dispatch_point(), not from theta
 };
 

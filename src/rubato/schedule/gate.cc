@@ -70,7 +70,8 @@ class Quorum final : public Gate {
     if (here < needed) return {.close = false, .why = "the quorum is not complete"};
     if (here == all) return {.close = true, .why = "everybody is here"};
     const Nanos complete = view.arrived[static_cast<size_t>(needed - 1)];
-    return wait_for_expected(view, complete + grace_of(view.shortest_task));
+    // Who is late goes into the next group, so nobody is waited for beyond what was expected.
+    return wait_for_expected(view, complete + grace_of(view.shortest_task), 0);
   }
 
  private:

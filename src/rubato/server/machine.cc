@@ -58,6 +58,11 @@ StatusOr<Machine> make_machine(const MachineConfig& config, const Layout& layout
     coordinator.max_staleness = machine.chain->max_staleness();
   RUBATO_ASSIGN_OR_RETURN(auto gate, make_chosen("gate", gate_entries(), config.gate));
   RUBATO_RETURN_IF_ERROR(check_gate(*gate, config.gate.name, machine.chain->needs()));
+  if (machine.chain->needs().groups && config.coordinator.overlap != Overlap::kNone) {
+    return absl::InvalidArgumentError(
+        "[outer chain] got a rule that reads where groups end and overlapping communication, "
+        "want train.overlap = none; workers then wait for tasks, and no delta ends a group");
+  }
   RUBATO_ASSIGN_OR_RETURN(auto policy, make_chosen("policy", policy_entries(), config.policy));
   RUBATO_ASSIGN_OR_RETURN(auto sampler, make_chosen("sampler", sampler_entries(), config.sampler));
   RUBATO_ASSIGN_OR_RETURN(Coordinator made,

@@ -14,6 +14,7 @@ void ServerModel::apply(const Apply& effect, std::span<const Delta> deltas) {
   facts.staleness = effect.staleness;
   facts.tokens = effect.tokens;
   facts.steps = effect.steps;
+  facts.closes_group = effect.closes_group;
   facts.group_size = static_cast<int64_t>(deltas.size());
 
   std::vector<WeightedSum::Member> members;

@@ -365,7 +365,8 @@ void Referee::seen_members_of_group(const Apply& apply) {
       wrong("a member's weight is wrong");
     tokens += book.facts.tokens;
     steps += book.facts.steps_done;
-    staleness = std::max(staleness, version_ - book.task.base.value());
+    if (member.staleness != version_ - book.task.base.value()) wrong("a member's staleness is off");
+    staleness = std::max(staleness, member.staleness);
     book.state = State::kApplied;
   }
   if (members != held_ || members.size() != apply.members.size())

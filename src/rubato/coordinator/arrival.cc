@@ -130,8 +130,8 @@ void Coordinator::fold_in(const UpdateArrived& event, const Task& task, double s
     return;
   }
   Apply apply;
-  apply.members = {{task.id, scale}};
   apply.staleness = counts_.version - task.base.value();
+  apply.members = {{task.id, scale, apply.staleness}};
   apply.tokens = event.tokens;
   apply.steps = event.steps_done;
   apply.moves_theta = ++held_arrivals_ == config_.arrivals_per_step;
@@ -150,7 +150,8 @@ void Coordinator::apply_group(Effects& effects) {
   for (const Arrived& member : group_) whole += share_of(member);
   Apply apply;
   for (const Arrived& member : group_) {
-    apply.members.push_back({member.task, member.scale * share_of(member) / whole});
+    apply.members.push_back(
+        {member.task, member.scale * share_of(member) / whole, member.staleness});
     apply.tokens += member.tokens;
     apply.steps += member.steps;
     apply.staleness = std::max(apply.staleness, member.staleness);

@@ -104,6 +104,7 @@ struct Apply {
   struct Member {
     TaskId task;
     double weight = 1;
+    int64_t staleness = 0;  // [versions] its own; follows from its Dispatch, so no digest needs it
     template <class A>
     void archive(A& a) {
       a(task, weight);

@@ -18,7 +18,7 @@ void Cluster::write_records(const LoggedEvent& record, const Effects& effects) {
       for (const Apply::Member& member : apply->members) {
         const auto held = held_records_.extract(member.task);
         if (!held.empty())
-          write_update(held.mapped(), member.task, apply->staleness,
+          write_update(held.mapped(), member.task, member.staleness,
                        apply->moves_theta ? "applied" : "held");
       }
     } else if (const auto* discard = std::get_if<Discard>(&effect)) {

@@ -314,7 +314,7 @@ void Simulation::apply(const Apply& effect) {
   server_->apply(effect, deltas);
   progress_.staleness = effect.staleness;
   for (const Apply::Member& member : effect.members) {
-    record(flights_.at(member.task), effect.staleness, effect.moves_theta ? "applied" : "held");
+    record(flights_.at(member.task), member.staleness, effect.moves_theta ? "applied" : "held");
     drop_flight(member.task);
   }
 }

@@ -63,10 +63,11 @@ TEST(Quorum, AndTheBarrierHaveGroupsToMerge) {
     const auto made = make_machine(config, workload->layout(), {10, 10, 10, 10}, 1);
     const bool averages = std::string_view(gate) == "barrier" || std::string_view(gate) == "quorum";
     EXPECT_EQ(made.ok(), averages) << gate;
-    if (!averages)
+    if (!averages) {
       EXPECT_EQ(made.status().message(),
                 cat("[outer chain] got a link that merges groups behind gate ", gate,
                     ", want one that averages: barrier or quorum"));
+    }
   }
 }
 

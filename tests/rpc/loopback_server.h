@@ -5,7 +5,7 @@
 #include <string>
 #include <thread>
 
-#include "rubato/rpc/address.h"
+#include "rubato/base/address.h"
 #include "rubato/rpc/authority.h"
 
 namespace rubato {

@@ -149,7 +149,7 @@ const std::vector<Ban> kBans = {
      {"src/rubato/island/mpi_loader.cc", "src/rubato/text/sentencepiece_loader.cc"},
      "each module is loaded by one function"},
     {R"(#include [<"]spdlog)", {"app"}, "libraries do not log"},
-    {R"(#include [<"]httplib)", {"src/rubato/rpc/http_server.cc"}, "HTTP behind one adapter"},
+    {R"(#include [<"]httplib)", {"src/rubato/web/http_server.cc"}, "HTTP behind one adapter"},
     {R"(#include [<"]grpc)", {"rpc"}, "gRPC only in rpc/"},
     {R"(#include [<"]openssl)", {"rpc"}, "OpenSSL only in rpc/"},
     {R"(\busing namespace\b)", {}, "names say where they come from"},

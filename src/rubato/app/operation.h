@@ -6,8 +6,8 @@
 #include <string>
 
 #include "rubato/rpc/admin.h"
-#include "rubato/rpc/http_server.h"
 #include "rubato/rpc/revocation_watch.h"
+#include "rubato/web/http_server.h"
 
 namespace rubato {
 

@@ -16,8 +16,8 @@
 #include <string_view>
 #include <vector>
 
+#include "rubato/base/address.h"
 #include "rubato/base/status.h"
-#include "rubato/rpc/address.h"
 #include "rubato/rpc/secret.h"
 #include "rubato/store/file_system.h"
 

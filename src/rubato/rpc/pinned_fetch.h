@@ -13,8 +13,8 @@
 #include <string>
 #include <string_view>
 
+#include "rubato/base/address.h"
 #include "rubato/base/status.h"
-#include "rubato/rpc/address.h"
 
 namespace rubato {
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "rubato/base/address.h"
 #include "rubato/base/status.h"
-#include "rubato/rpc/address.h"
 
 namespace rubato {
 

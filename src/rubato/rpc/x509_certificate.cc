@@ -7,8 +7,8 @@
 #include <openssl/x509v3.h>
 #include <time.h>
 
+#include "rubato/base/address.h"
 #include "rubato/base/one_line.h"
-#include "rubato/rpc/address.h"
 #include "rubato/rpc/crypto.h"
 #include "rubato/rpc/pem.h"
 #include "rubato/rpc/x509.h"

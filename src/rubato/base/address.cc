@@ -1,4 +1,4 @@
-#include "rubato/rpc/address.h"
+#include "rubato/base/address.h"
 
 #include <algorithm>
 #include <charconv>

@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "rubato/rpc/address.h"
+#include "rubato/base/address.h"
 
 namespace rubato {
 

@@ -1,4 +1,4 @@
-// Where a coordinator listens: a host and a port. Hosts are names, IPv4 or IPv6 addresses, in lower
+// Where a program listens: a host and a port. Hosts are names, IPv4 or IPv6 addresses, in lower
 // case; IPv6 stands in brackets for people and for gRPC.
 #pragma once
 

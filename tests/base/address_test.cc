@@ -1,5 +1,5 @@
 // Addresses as people write them, and what cannot be one.
-#include "rubato/rpc/address.h"
+#include "rubato/base/address.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

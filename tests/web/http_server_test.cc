@@ -1,4 +1,4 @@
-#include "rubato/rpc/http_server.h"
+#include "rubato/web/http_server.h"
 
 #include <chrono>
 #include <string>

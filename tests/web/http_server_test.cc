@@ -50,9 +50,15 @@ std::string get(const std::string& path) {
 }
 
 std::unique_ptr<HttpServer> serve(int port = 0) {
-  auto server = serve_http({"127.0.0.1", port},
-                           {{"/well", [] { return HttpPage{.body = "quite\n"}; }},
-                            {"/ill", [] { return HttpPage{.code = 503, .body = "not so\n"}; }}});
+  auto server = serve_http(
+      {"127.0.0.1", port},
+      {{"/well", [](const HttpQuery&) { return HttpPage{.body = "quite\n"}; }},
+       {"/ill", [](const HttpQuery&) { return HttpPage{.code = 503, .body = "not so\n"}; }},
+       {"/echo", [](const HttpQuery& query) {
+          std::string body;
+          for (const auto& [name, value] : query) body += name + "=" + value + "\n";
+          return HttpPage{.body = body};
+        }}});
   EXPECT_TRUE(server.ok()) << server.status();
   return std::move(*server);
 }
@@ -66,11 +72,41 @@ TEST(HttpServer, ServesItsPagesAndNothingElse) {
   EXPECT_THAT(Peer(server->port()).ask(get("/ill")), StartsWith("HTTP/1.1 503 "));
   EXPECT_THAT(Peer(server->port()).ask(get("/well/../ill")), StartsWith("HTTP/1.1 404 "));
   EXPECT_THAT(Peer(server->port()).ask(get("/")), StartsWith("HTTP/1.1 404 "));
-  EXPECT_THAT(Peer(server->port())
-                  .ask("POST /well HTTP/1.1\r\nContent-Length: 0\r\n"
-                       "Connection: close\r\n\r\n"),
-              StartsWith("HTTP/1.1 404 "));
   EXPECT_THAT(Peer(server->port()).ask("nonsense\r\n\r\n"), StartsWith("HTTP/1.1 400 "));
+}
+
+TEST(HttpServer, OnlyReads) {
+  const auto server = serve();
+  for (const std::string method : {"POST", "PUT", "DELETE", "PATCH", "OPTIONS"}) {
+    const std::string answer =
+        Peer(server->port())
+            .ask(method +
+                 " /well HTTP/1.1\r\nContent-Length: 0\r\nHost: here\r\nConnection: close\r\n\r\n");
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 405 ")) << method;
+    EXPECT_THAT(answer, HasSubstr("Allow: GET, HEAD\r\n")) << method;
+  }
+  const std::string head =
+      Peer(server->port()).ask("HEAD /well HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+  EXPECT_THAT(head, StartsWith("HTTP/1.1 200 "));
+  EXPECT_TRUE(head.ends_with("\r\n\r\n")) << head;
+}
+
+TEST(HttpServer, HandsAQueryOnDecoded) {
+  const auto server = serve();
+  EXPECT_TRUE(Peer(server->port())
+                  .ask(get("/echo?since=12&name=a%20b%3Cc&since=13"))
+                  .ends_with("\r\n\r\nname=a b<c\nsince=12\n"));
+}
+
+TEST(HttpServer, NoAnswerMayLoadOrRunAnythingElse) {
+  const auto server = serve();
+  for (const char* path : {"/well", "/ill", "/nowhere"}) {
+    const std::string answer = Peer(server->port()).ask(get(path));
+    EXPECT_THAT(answer,
+                HasSubstr("Content-Security-Policy: default-src 'none'; script-src 'self'"));
+    EXPECT_THAT(answer, HasSubstr("frame-ancestors 'none'"));
+    EXPECT_THAT(answer, HasSubstr("X-Content-Type-Options: nosniff"));
+  }
 }
 
 TEST(HttpServer, SilentPeersHoldItUpForMomentsOnly) {

@@ -193,11 +193,14 @@ class Run {
     session_steps_ = simulation_->local_steps_made();
     steps_total_ = config.coordinator.budget_steps *
                    std::max<int64_t>(static_cast<int64_t>(config.stands_for.size()), 1);
-    const StatusOr<StopReason> reason =
-        simulation_->run({.wall_clock = [this] { return wall(); },
-                          .progress = [this](const SimulationProgress& p) { show(p); },
-                          .save = [this] { return save(); },
-                          .stop = env_.stop});
+    const StatusOr<StopReason> reason = simulation_->run({.wall_clock = [this] { return wall(); },
+                                                          .progress =
+                                                              [this](const SimulationProgress& p) {
+                                                                write_records_in_time();
+                                                                show(p);
+                                                              },
+                                                          .save = [this] { return save(); },
+                                                          .stop = env_.stop});
     if (!reason.ok()) {
       const Status status = with_last_checkpoint(reason.status());
       if (!is_divergence(status)) return status;
@@ -271,6 +274,15 @@ class Run {
   // ---- what people see
 
   Nanos wall() const { return notes_.wall_ns + env_.clock() - began_; }
+
+  // Whoever watches the run reads its files. What cannot be written is found out between steps.
+  void write_records_in_time() {
+    constexpr Nanos kLongestSilence = kNanosPerSecond;
+    const Nanos now = env_.clock();
+    if (now - records_written_ < kLongestSilence) return;
+    records_written_ = now;
+    recorder_->flush().IgnoreError();
+  }
 
   void show(const SimulationProgress& p) {
     if (env_.progress == nullptr) return;
@@ -360,6 +372,7 @@ class Run {
   RunNotes notes_;  // as the session began; the parts that a phase decides are kept up to date
   Nanos began_ = 0;
   Nanos session_began_ = 0;
+  Nanos records_written_ = 0;
   int64_t session_steps_ = 0, steps_total_ = 1;
 };
 

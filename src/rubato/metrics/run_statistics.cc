@@ -23,14 +23,14 @@ int64_t difference(int64_t a, int64_t b) {
 
 }  // namespace
 
-RunStatistics::Worker& RunStatistics::worker(WorkerId id) {
+Contributions::Worker& Contributions::worker(WorkerId id) {
   RUBATO_CHECK(id.value() >= 0, "worker ", id);
   const auto index = static_cast<size_t>(id.value());
   if (index >= workers_.size()) workers_.resize(index + 1);
   return workers_[index];
 }
 
-void RunStatistics::add(const UpdateRecord& record) {
+void Contributions::add(const UpdateRecord& record) {
   ++arrivals_;
   bytes_down_ = sum(bytes_down_, record.bytes_down);
   bytes_up_ = sum(bytes_up_, record.bytes_up);
@@ -50,17 +50,16 @@ void RunStatistics::add(const UpdateRecord& record) {
   const auto staleness = static_cast<size_t>(std::max<int64_t>(record.staleness, 0));
   if (staleness >= staleness_counts_.size()) staleness_counts_.resize(staleness + 1);
   ++staleness_counts_[staleness];
-  losses_.push_back({record.train_loss_nats, record.tokens});
 }
 
-void RunStatistics::add(const TaskSpan& span) {
+void Contributions::add(const TaskSpan& span) {
   Worker& of = worker(span.worker);
   const Nanos length = difference(span.end_ns, span.begin_ns);
   if (span.kind == SpanKind::kTrain) of.train_ns = sum(of.train_ns, length);
   if (span.kind == SpanKind::kWait) of.wait_ns = sum(of.wait_ns, length);
 }
 
-double RunStatistics::staleness_mean() const {
+double Contributions::staleness_mean() const {
   int64_t count = 0, sum = 0;
   for (size_t s = 0; s < staleness_counts_.size(); ++s) {
     count += staleness_counts_[s];
@@ -69,11 +68,11 @@ double RunStatistics::staleness_mean() const {
   return count == 0 ? 0 : static_cast<double>(sum) / static_cast<double>(count);
 }
 
-int64_t RunStatistics::staleness_max() const {
+int64_t Contributions::staleness_max() const {
   return std::max<int64_t>(static_cast<int64_t>(staleness_counts_.size()) - 1, 0);
 }
 
-std::vector<WorkerTotals> RunStatistics::per_worker() const {
+std::vector<WorkerTotals> Contributions::per_worker() const {
   std::vector<WorkerTotals> totals;
   for (const Worker& w : workers_) {
     totals.push_back({w.updates, w.steps, w.tokens, to_seconds(w.train_ns), to_seconds(w.wait_ns)});
@@ -81,7 +80,7 @@ std::vector<WorkerTotals> RunStatistics::per_worker() const {
   return totals;
 }
 
-double RunStatistics::utilisation() const {
+double Contributions::utilisation() const {
   Nanos train = 0, wait = 0;
   for (const Worker& w : workers_) {
     train = sum(train, w.train_ns);
@@ -89,6 +88,11 @@ double RunStatistics::utilisation() const {
   }
   const Nanos all = sum(train, wait);
   return all > 0 ? to_seconds(train) / to_seconds(all) : 0;
+}
+
+void RunStatistics::add(const UpdateRecord& record) {
+  Contributions::add(record);
+  if (!record.has_verdict("rejected")) losses_.push_back({record.train_loss_nats, record.tokens});
 }
 
 double RunStatistics::final_train_loss_nats() const {
@@ -102,11 +106,11 @@ double RunStatistics::final_train_loss_nats() const {
 }
 
 void RunStatistics::fill(RunSummary& summary) const {
-  summary.arrivals = arrivals_;
-  summary.discarded = discarded_;
-  summary.rejected = rejected_;
-  summary.bytes_down = bytes_down_;
-  summary.bytes_up = bytes_up_;
+  summary.arrivals = arrivals();
+  summary.discarded = discarded();
+  summary.rejected = rejected();
+  summary.bytes_down = bytes_down();
+  summary.bytes_up = bytes_up();
   summary.staleness_mean = staleness_mean();
   summary.staleness_max = staleness_max();
   summary.utilisation = utilisation();

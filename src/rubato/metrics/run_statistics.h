@@ -12,8 +12,9 @@
 
 namespace rubato {
 
-/// Accumulates records in any order; all sums are integers until they are read.
-class RunStatistics {
+/// Accumulates records in any order; all sums are integers until they are read. Its memory grows
+/// with the number of workers and the largest staleness, not with the records.
+class Contributions {
  public:
   void add(const UpdateRecord& record);
   /// A lost task's time counts as neither training nor waiting, and travel lies beside both.
@@ -34,6 +35,25 @@ class RunStatistics {
   std::vector<WorkerTotals> per_worker() const;
   /// Training time / (training + waiting time) over all workers; 0 before the first span.
   double utilisation() const;
+
+ private:
+  struct Worker {
+    int64_t updates = 0, steps = 0, tokens = 0;
+    Nanos train_ns = 0, wait_ns = 0;
+  };
+  Worker& worker(WorkerId id);
+
+  int64_t arrivals_ = 0, discarded_ = 0, rejected_ = 0, bytes_down_ = 0, bytes_up_ = 0;
+  std::vector<int64_t> staleness_counts_;
+  std::vector<Worker> workers_;
+};
+
+/// Contributions, and where the training loss ended: 16 bytes an arrival.
+class RunStatistics : public Contributions {
+ public:
+  using Contributions::add;
+  void add(const UpdateRecord& record);
+
   /// Mean train loss of the last tenth of the arrivals that were not rejected (at least one),
   /// weighted by tokens; NaN without any.
   double final_train_loss_nats() const;
@@ -42,19 +62,10 @@ class RunStatistics {
   void fill(RunSummary& summary) const;
 
  private:
-  struct Worker {
-    int64_t updates = 0, steps = 0, tokens = 0;
-    Nanos train_ns = 0, wait_ns = 0;
-  };
   struct Loss {
     double nats;
     int64_t tokens;
   };
-  Worker& worker(WorkerId id);
-
-  int64_t arrivals_ = 0, discarded_ = 0, rejected_ = 0, bytes_down_ = 0, bytes_up_ = 0;
-  std::vector<int64_t> staleness_counts_;
-  std::vector<Worker> workers_;
   std::vector<Loss> losses_;
 };
 

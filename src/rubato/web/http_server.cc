@@ -13,9 +13,19 @@ constexpr size_t kThreads = 4;
 constexpr time_t kPatienceSeconds = 1;
 constexpr size_t kLongestBody = 1024;  // [bytes] of a request
 
+// Pages take nothing but what comes from this server, so that text in them, whoever wrote it, is
+// never run, and no reader of them is known anywhere else.
+const httplib::Headers kHeaders = {
+    {"Content-Security-Policy",
+     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
+    {"X-Content-Type-Options", "nosniff"},
+    {"Referrer-Policy", "no-referrer"},
+    {"Cache-Control", "no-store"}};
+
 class Server final : public HttpServer {
  public:
-  explicit Server(const std::map<std::string, std::function<HttpPage()>>& pages) {
+  explicit Server(const HttpPages& pages) {
     server_.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
     server_.set_read_timeout(kPatienceSeconds);
     server_.set_write_timeout(kPatienceSeconds);
@@ -26,12 +36,21 @@ class Server final : public HttpServer {
       const int yes = 1;
       setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     });
+    server_.set_default_headers(kHeaders);
+    server_.set_pre_routing_handler([](const httplib::Request& request, httplib::Response& answer) {
+      if (request.method == "GET" || request.method == "HEAD")
+        return httplib::Server::HandlerResponse::Unhandled;
+      answer.status = 405;
+      answer.set_header("Allow", "GET, HEAD");
+      return httplib::Server::HandlerResponse::Handled;
+    });
     for (const auto& [path, page] : pages) {
-      server_.Get(path, [page = page](const httplib::Request&, httplib::Response& response) {
-        const HttpPage made = page();
-        response.status = made.code;
-        response.set_content(made.body, made.content_type);
-      });
+      server_.Get(
+          path, [page = page](const httplib::Request& request, httplib::Response& response) {
+            const HttpPage made = page(HttpQuery(request.params.begin(), request.params.end()));
+            response.status = made.code;
+            response.set_content(made.body, made.content_type);
+          });
     }
   }
   ~Server() override {
@@ -67,8 +86,7 @@ class Server final : public HttpServer {
 
 }  // namespace
 
-StatusOr<std::unique_ptr<HttpServer>> serve_http(
-    const Address& address, const std::map<std::string, std::function<HttpPage()>>& pages) {
+StatusOr<std::unique_ptr<HttpServer>> serve_http(const Address& address, const HttpPages& pages) {
   auto server = std::make_unique<Server>(pages);
   RUBATO_RETURN_IF_ERROR(server->listen(address));
   return server;

@@ -60,4 +60,6 @@ if(RUBATO_WITH_RPC)
   target_link_libraries(rubato_httplib INTERFACE ${HTTPLIB_LIBRARY})
   target_compile_definitions(rubato_httplib INTERFACE CPPHTTPLIB_OPENSSL_SUPPORT CPPHTTPLIB_ZLIB_SUPPORT
                              CPPHTTPLIB_BROTLI_SUPPORT)
+  # Charts of the dashboard, embedded into the program.
+  find_path(RUBATO_DYGRAPHS_DIR dygraph.min.js PATHS /usr/share/javascript/dygraphs REQUIRED)
 endif()

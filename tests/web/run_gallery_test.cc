@@ -105,7 +105,7 @@ TEST_F(RunGalleryTest, ASummaryMeansThatARunIsOver) {
 }
 
 TEST_F(RunGalleryTest, WaitsForARunThatHasNotBegun) {
-  RunGallery gallery(files_, {"runs", "to-come"});
+  RunGallery gallery(files_, {"runs", "to-come", true});
   look_at_all(gallery);
   EXPECT_EQ(gallery.list()["runs"][0]["name"], "to-come");
   EXPECT_EQ(gallery.list()["runs"][0]["records"], 0);
@@ -130,11 +130,20 @@ TEST_F(RunGalleryTest, ADamagedRunSaysSoAndIsInNobodysWay) {
 
 TEST_F(RunGalleryTest, OfVeryManyRunsSomeAreLeftOutAndCounted) {
   for (int i = 0; i < 30; ++i) begin(cat("run-", i));
-  RunGallery gallery(files_, {"runs", "run-9"});
+  RunGallery gallery(files_, {"runs", "run-9", true});
   look_at_all(gallery);
   EXPECT_EQ(gallery.list()["runs"].size(), RunGallery::kMostRuns);
   EXPECT_EQ(gallery.list()["left_out"], 6);
   EXPECT_EQ(gallery.list()["runs"][0]["name"], "run-9");
+}
+
+TEST_F(RunGalleryTest, ARunAloneIsShownWithoutItsSiblings) {
+  begin("a");
+  begin("b");
+  RunGallery gallery(files_, {"runs", "b", false});
+  look_at_all(gallery);
+  ASSERT_EQ(gallery.list()["runs"].size(), 1u);
+  EXPECT_EQ(gallery.list()["runs"][0]["name"], "b");
 }
 
 TEST_F(RunGalleryTest, HandsOutARecipeAndNothingOfWhatDoesNotExist) {

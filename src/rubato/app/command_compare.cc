@@ -9,6 +9,7 @@
 #include "rubato/app/compare.h"
 #include "rubato/app/methods.h"
 #include "rubato/app/sample_text.h"
+#include "rubato/app/served_dashboard.h"
 #include "rubato/metrics/report.h"
 #include "rubato/store/checkpoint.h"
 #include "rubato/store/posix_file_system.h"
@@ -20,6 +21,7 @@ struct CompareFlags : TrainingFlags {
   std::vector<std::string> methods;
   std::vector<int64_t> seeds;
   bool resume = false;
+  std::string dashboard;  // where it is served; "": nowhere
 };
 
 // What a flag gives is not for --set to give as well.
@@ -89,6 +91,9 @@ StatusOr<int> compare(const CompareFlags& flags, Terminal& terminal) {
   RunEnvironment environment =
       run_environment(files, recipe, flags, terminal, &progress, "-compare");
   environment.resume = flags.resume;
+  RUBATO_ASSIGN_OR_RETURN(const ServedDashboard dashboard,
+                          serve_dashboard(files, {environment.directory, "", true}, flags.dashboard,
+                                          /*is_public=*/false, terminal.err));
   RUBATO_ASSIGN_OR_RETURN(const Comparison comparison,
                           compare_methods(recipe, plan, environment,
                                           [&](const std::string& name) { progress.note(name); }));
@@ -140,6 +145,7 @@ void add_compare(CLI::App& app, CommandBody& chosen) {
       ->delimiter(',')
       ->check(seed_range());
   command->add_flag("--resume", flags->resume, "continue the comparison that --out holds");
+  add_dashboard_flag(*command, flags->dashboard);
   command->footer(
       "Example:\n  rubato compare recipes/demo.toml --methods sync-diloco,dn-dylu --seeds 1,2,3");
   command->callback([flags, &chosen] {

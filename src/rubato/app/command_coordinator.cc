@@ -285,8 +285,8 @@ class CoordinatorProcess {
 
   Status listen() {
     RUBATO_RETURN_IF_ERROR(listen_with(*reception_));
-    RUBATO_ASSIGN_OR_RETURN(operation_,
-                            Operation::begin(directory_, flags_.http, *cluster_, *admission_));
+    RUBATO_ASSIGN_OR_RETURN(
+        operation_, Operation::begin(files_, directory_, flags_.http, *cluster_, *admission_));
     return absl::OkStatus();
   }
 
@@ -405,8 +405,9 @@ void add_coordinator(CLI::App& app, CommandBody& chosen) {
       ->add_option("--spool-gib", flags->spool_gib,
                    "uploads may take so much of the disk, further ones wait; default: what is free")
       ->check(number_in(0.001, 1e6));
-  command->add_option("--http", flags->http,
-                      "[HOST:]PORT of /healthz and /metrics; without a host this machine only");
+  command->add_option(
+      "--http", flags->http,
+      "[HOST:]PORT of dashboard, /healthz, /metrics; without a host this machine only");
   command
       ->add_option("--certificate-hours", flags->certificate_hours,
                    "life of a worker's certificate; it asks for the next one in time")

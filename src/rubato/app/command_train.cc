@@ -6,6 +6,7 @@
 
 #include "rubato/app/command_support.h"
 #include "rubato/app/methods.h"
+#include "rubato/app/served_dashboard.h"
 #include "rubato/metrics/sink.h"
 #include "rubato/metrics/table.h"
 #include "rubato/store/posix_file_system.h"
@@ -15,6 +16,7 @@ namespace {
 
 struct TrainFlags : TrainingFlags {
   bool resume = false;
+  std::string dashboard;  // where it is served; "": nowhere
 };
 
 StatusOr<int> train(const TrainFlags& flags, Terminal& terminal) {
@@ -34,6 +36,11 @@ StatusOr<int> train(const TrainFlags& flags, Terminal& terminal) {
             ": got no run there, want one to continue; check --out, or leave "
             "--resume out"));
   }
+  const GalleryConfig gallery{parent_path(environment.directory), base_name(environment.directory),
+                              true};
+  RUBATO_ASSIGN_OR_RETURN(
+      const ServedDashboard dashboard,
+      serve_dashboard(files, gallery, flags.dashboard, /*is_public=*/false, terminal.err));
   RUBATO_ASSIGN_OR_RETURN(const RunResult result,
                           run_recipe(recipe, *built.workload, built.data_digest, environment));
   progress.finish();
@@ -61,6 +68,7 @@ void add_train(CLI::App& app, CommandBody& chosen) {
   add_training_flags(*command, *flags);
   command->add_option("--out", flags->out, "run directory; default runs/NAME of the recipe");
   command->add_flag("--resume", flags->resume, "continue the run that --out holds");
+  add_dashboard_flag(*command, flags->dashboard);
   command->footer(
       "Example:\n  rubato train recipes/demo.toml --set run.method=dn-dylu --out runs/dn\n"
       "Ctrl-C once: the step is finished, a checkpoint written, exit code 130.");

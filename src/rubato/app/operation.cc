@@ -31,7 +31,7 @@ StatusOr<Address> parse_listen(const std::string& text) {
   return address;
 }
 
-StatusOr<std::unique_ptr<Operation>> Operation::begin(const std::string& run_dir,
+StatusOr<std::unique_ptr<Operation>> Operation::begin(FileSystem& files, const std::string& run_dir,
                                                       const std::string& http, Cluster& cluster,
                                                       Admission& admission) {
   std::unique_ptr<Operation> operation(new Operation());
@@ -44,23 +44,27 @@ StatusOr<std::unique_ptr<Operation>> Operation::begin(const std::string& run_dir
                  .text = cat("no status and no control: ", admin.status().message()),
                  .facts = {}});
   }
-  if (!http.empty()) RUBATO_RETURN_IF_ERROR(operation->serve_pages(http, cluster));
+  if (!http.empty()) RUBATO_RETURN_IF_ERROR(operation->serve_pages(files, run_dir, http, cluster));
   if (!cluster.config().script)
     operation->revocations_ = std::make_unique<RevocationWatch>(admission, cluster);
   return operation;
 }
 
-Status Operation::serve_pages(const std::string& http, Cluster& cluster) {
+Status Operation::serve_pages(FileSystem& files, const std::string& run_dir,
+                              const std::string& http, Cluster& cluster) {
   RUBATO_ASSIGN_OR_RETURN(Address address, parse_listen(http));
-  RUBATO_ASSIGN_OR_RETURN(
-      http_, serve_http(address, {{"/healthz", [&cluster] { return health_page(cluster); }},
-                                  {"/metrics", [&cluster] {
-                                     return HttpPage{.content_type = kMetricsContentType,
-                                                     .body = metrics_text(cluster.status())};
-                                   }}}));
+  dashboard_ = std::make_unique<Dashboard>(
+      files, GalleryConfig{parent_path(run_dir), base_name(run_dir), is_loopback(address.host)});
+  HttpPages pages = dashboard_->pages();
+  pages["/healthz"] = [&cluster](const HttpQuery&) { return health_page(cluster); };
+  pages["/metrics"] = [&cluster](const HttpQuery&) {
+    return HttpPage{.content_type = kMetricsContentType, .body = metrics_text(cluster.status())};
+  };
+  RUBATO_ASSIGN_OR_RETURN(http_, serve_http(address, pages));
   address.port = http_->port();
   cluster.say({.event = "listening",
-               .text = cat("metrics at http://", to_text(address), "/metrics"),
+               .text = cat("dashboard at http://", to_text(address), "/, metrics at http://",
+                           to_text(address), "/metrics"),
                .facts = {{"http", to_text(address)}}});
   return absl::OkStatus();
 }

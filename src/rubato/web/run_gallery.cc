@@ -39,8 +39,8 @@ struct RunGallery::Run {
 };
 
 GalleryConfig gallery_of(FileSystem& files, const std::string& path) {
-  if (files.exists(metrics_path(path))) return {parent_path(path), base_name(path)};
-  return {path, ""};
+  if (files.exists(metrics_path(path))) return {parent_path(path), base_name(path), true};
+  return {path, "", true};
 }
 
 RunGallery::RunGallery(FileSystem& files, GalleryConfig config)
@@ -51,7 +51,7 @@ RunGallery::RunGallery(FileSystem& files, GalleryConfig config)
 RunGallery::~RunGallery() = default;
 
 bool RunGallery::look() {
-  if (rounds_++ % kRoundsBetweenSearches == 0) find_runs();
+  if (config_.siblings && rounds_++ % kRoundsBetweenSearches == 0) find_runs();
   bool more = false;
   for (size_t i = 0; i < runs_.size(); ++i) more = look_at(*runs_[i]) || more;
   return more;
@@ -126,13 +126,25 @@ void RunGallery::look_at_summary(Run& run) {
   run.summary = std::move(summary);
 }
 
+// The one that was asked for; else what is going on; else what came out best.
+int64_t RunGallery::suggested_focus() const {
+  const bool all_over =
+      std::ranges::all_of(runs_, [](const auto& run) { return run->summary.has_value(); });
+  int64_t best = latest_;
+  for (size_t i = 0; i < runs_.size(); ++i) {
+    if (runs_[i]->name == config_.focus) return static_cast<int64_t>(i);
+    const auto loss = [&](size_t run) { return runs_[run]->summary->val_loss_nats; };
+    if (all_over && loss(i) < loss(static_cast<size_t>(best))) best = static_cast<int64_t>(i);
+  }
+  return best;
+}
+
 ordered_json RunGallery::list() const {
   const std::lock_guard lock(mutex_);
   ordered_json rows = ordered_json::array();
-  int64_t focus = latest_;
+  int64_t focus = suggested_focus();
   for (size_t i = 0; i < runs_.size(); ++i) {
     const Run& run = *runs_[i];
-    if (run.name == config_.focus) focus = static_cast<int64_t>(i);
     const EvalRecord* eval = run.view.last_eval();
     ordered_json row = {{"id", i},
                         {"name", shortened(run.name)},

@@ -18,10 +18,12 @@
 namespace rubato {
 
 /// What to follow: the runs that lie in `directory`. `focus` is the name of the one that the page
-/// opens with, which may not have begun; "": whichever wrote last.
+/// opens with, which may not have begun; "": the one that wrote last, or the best of those that are
+/// over.
 struct GalleryConfig {
   std::string directory;
   std::string focus;
+  bool siblings = true;  // false: the one in focus alone
 };
 
 /// The gallery of a run's directory with its siblings, or of a directory of runs.
@@ -53,6 +55,7 @@ class RunGallery {
   void find_runs();
   void add_run(const std::string& name);
   bool look_at(Run& run);
+  int64_t suggested_focus() const;
   void look_at_summary(Run& run);
 
   FileSystem& files_;

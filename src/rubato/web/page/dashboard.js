@@ -55,7 +55,14 @@ async function refreshRun(run) {
   return true;
 }
 
-async function refresh() {
+// One after the other: two answers to the same question would be taken for news twice.
+let turn = Promise.resolve();
+function refresh() {
+  turn = turn.then(refreshNow);
+  return turn;
+}
+
+async function refreshNow() {
   let changed = false;
   try {
     const list = await fetchJson('api/runs');
@@ -123,7 +130,7 @@ function focusOn(id) {
   lossChart.forgetZoom();
   for (const chart of paceCharts) chart.forgetZoom();
   $('recipe-details').open = false;
-  refresh();
+  refresh().then(show);
 }
 
 // ---- showing
@@ -364,6 +371,7 @@ function show() {
   document.title = `${run()?.name ?? 'Rubato'} \u00b7 Rubato`;
   showState();
   if (!data || data.onlyEvals) return;
+  for (const part of document.querySelectorAll('.of-arrivals')) part.hidden = !(data.totals?.arrivals > 0);
   showFigures(data);
   showLoss();
   showTimelines();

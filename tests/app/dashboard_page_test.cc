@@ -106,9 +106,9 @@ TEST_F(DashboardPage, ChangesWithEveryChoiceAndFitsATelephone) {
   browser_->evaluate("document.querySelector('[data-stretch=whole]').click()");
   EXPECT_GT(drawn_points("#timelines"), 500);
   browser_->evaluate("document.querySelectorAll('#runs tbody tr')[1].click()");
-  EXPECT_TRUE(
-      browser_->wait_for("document.querySelector('#focus').selectedOptions[0].textContent === "
-                         "document.querySelectorAll('#runs tbody tr')[1].querySelector('td').title"));
+  EXPECT_TRUE(browser_->wait_for(
+      "document.querySelector('#focus').selectedOptions[0].textContent === "
+      "document.querySelectorAll('#runs tbody tr')[1].querySelector('td').title"));
   browser_->evaluate("document.querySelector('#recipe-details').open = true");
   EXPECT_TRUE(
       browser_->wait_for("document.querySelector('#recipe').textContent.includes('[train]')"));

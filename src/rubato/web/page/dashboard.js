@@ -1,5 +1,5 @@
-// The page: asks every two seconds what is new, and shows it. Whatever comes is text to it, never markup: names of runs,
-// events and samples are other people's.
+// The page: asks every two seconds what is new, and shows it. Whatever comes is text to it, never markup: names of runs
+// and events are other people's.
 import {Chart, colour} from './charts.js';
 import {count, duration, fixed, percent} from './format.js';
 import {RunData} from './run_data.js';
@@ -349,13 +349,6 @@ function showEvents(data) {
     element('li', {className: kind}, [element('time', {text: duration(time / 1e6)}), element('span', {text})])));
 }
 
-function showSamples(data) {
-  $('samples-section').hidden = data.samples.length === 0;
-  $('samples').replaceChildren(...[...data.samples].reverse().map(([steps, text]) =>
-    element('li', {}, [element('span', {className: 'soft', text: `after ${count(steps)} local steps`}),
-      element('blockquote', {text})])));
-}
-
 async function showRecipe() {
   if (!$('recipe-details').open) return;
   const answer = await fetch(`api/recipe?id=${focusId()}`, {cache: 'no-store'});
@@ -380,7 +373,6 @@ function show() {
   showStaleness(data);
   showRuns();
   showEvents(data);
-  showSamples(data);
 }
 
 // ---- beginning

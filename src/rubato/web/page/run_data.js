@@ -28,7 +28,6 @@ export class RunData {
     this.cellWidth = 1;
     this.lanes = new Map();
     this.events = [];
-    this.samples = [];
     this.workers = {count: 0, rows: [], others_tokens: 0};
     this.totals = null;
     this.staleness = {mean: 0, max: 0, counts: []};
@@ -42,7 +41,6 @@ export class RunData {
     if (answer.since === 0) this.reset(answer.epoch);
     this.records = answer.records;
     mergeRows(this.evalStretches, answer.evals);
-    this.samples = this.samples.concat(answer.samples ?? []).slice(-20);
     if (this.onlyEvals) return;
     mergeRows(this.trainingStretches, answer.training);
     mergeRows(this.trafficCells, answer.traffic);

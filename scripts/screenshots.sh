@@ -19,7 +19,7 @@ shot() {
   printf 'docs/images/%s.png\n' "$2"
 }
 
-shot "file://$(realpath "$runs")/report.html" report 1180 1180
+shot "file://$(realpath "$runs")/report.html" report 1180 945
 
 "$rubato" dashboard "$runs" --listen 0 >"$scratch/log" &
 server=$!
@@ -28,4 +28,4 @@ for _ in $(seq 100); do
   sleep 0.1
 done
 sleep 2 # until it has read the runs
-shot "$(grep -o 'http://[^ ]*' "$scratch/log")" dashboard 1280 1130
+shot "$(grep -o 'http://[^ ]*' "$scratch/log")" dashboard 1280 1062

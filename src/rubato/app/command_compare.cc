@@ -22,6 +22,7 @@ struct CompareFlags : TrainingFlags {
   std::vector<int64_t> seeds;
   bool resume = false;
   std::string dashboard;  // where it is served; "": nowhere
+  std::string tensorboard;
 };
 
 // What a flag gives is not for --set to give as well.
@@ -91,6 +92,7 @@ StatusOr<int> compare(const CompareFlags& flags, Terminal& terminal) {
   RunEnvironment environment =
       run_environment(files, recipe, flags, terminal, &progress, "-compare");
   environment.resume = flags.resume;
+  environment.tensorboard = flags.tensorboard;
   RUBATO_ASSIGN_OR_RETURN(const ServedDashboard dashboard,
                           serve_dashboard(files, {environment.directory, "", true}, flags.dashboard,
                                           /*is_public=*/false, terminal.err));
@@ -146,6 +148,8 @@ void add_compare(CLI::App& app, CommandBody& chosen) {
       ->check(seed_range());
   command->add_flag("--resume", flags->resume, "continue the comparison that --out holds");
   add_dashboard_flag(*command, flags->dashboard);
+  command->add_option("--tensorboard", flags->tensorboard,
+                      "a directory for event files that TensorBoard shows");
   command->footer(
       "Example:\n  rubato compare recipes/demo.toml --methods sync-diloco,dn-dylu --seeds 1,2,3");
   command->callback([flags, &chosen] {

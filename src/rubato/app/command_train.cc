@@ -17,6 +17,7 @@ namespace {
 struct TrainFlags : TrainingFlags {
   bool resume = false;
   std::string dashboard;  // where it is served; "": nowhere
+  std::string tensorboard;
 };
 
 StatusOr<int> train(const TrainFlags& flags, Terminal& terminal) {
@@ -30,6 +31,7 @@ StatusOr<int> train(const TrainFlags& flags, Terminal& terminal) {
   ProgressPrinter progress(terminal.err, terminal.interactive, monotonic_now);
   RunEnvironment environment = run_environment(files, recipe, flags, terminal, &progress);
   environment.resume = flags.resume;
+  environment.tensorboard = flags.tensorboard;
   if (flags.resume && !files.exists(metrics_path(environment.directory))) {
     return absl::NotFoundError(
         cat("[resume] ", environment.directory,
@@ -69,6 +71,8 @@ void add_train(CLI::App& app, CommandBody& chosen) {
   command->add_option("--out", flags->out, "run directory; default runs/NAME of the recipe");
   command->add_flag("--resume", flags->resume, "continue the run that --out holds");
   add_dashboard_flag(*command, flags->dashboard);
+  command->add_option("--tensorboard", flags->tensorboard,
+                      "a directory for event files that TensorBoard shows");
   command->footer(
       "Example:\n  rubato train recipes/demo.toml --set run.method=dn-dylu --out runs/dn\n"
       "Ctrl-C once: the step is finished, a checkpoint written, exit code 130.");

@@ -142,6 +142,7 @@ StatusOr<Comparison> compare_methods(const Recipe& base, const ComparisonPlan& p
     RunEnvironment own = environment;
     own.pretrained = &pretrained;
     if (!own.directory.empty()) own.directory = join_path(environment.directory, name);
+    if (!own.tensorboard.empty()) own.tensorboard = join_path(environment.tensorboard, name);
     StatusOr<RunResult> result = run_recipe(recipe, *built->workload, built->data_digest, own);
     RUBATO_RETURN_IF_ERROR(annotate(result.status(), name));
     if (result->interrupted) {

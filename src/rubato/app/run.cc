@@ -13,6 +13,7 @@
 #include "rubato/metrics/report.h"
 #include "rubato/metrics/run_statistics.h"
 #include "rubato/metrics/sink.h"
+#include "rubato/metrics/tensorboard.h"
 #include "rubato/store/checkpoint.h"
 #include "rubato/store/retention.h"
 
@@ -31,6 +32,12 @@ class Run {
     RUBATO_RETURN_IF_ERROR(check_phases_fit());
     if (!env_.directory.empty()) RUBATO_RETURN_IF_ERROR(open_directory());
     if (!recorder_) recorder_.emplace(nullptr, env_.progress);
+    if (!env_.tensorboard.empty()) {
+      RUBATO_ASSIGN_OR_RETURN(TensorBoardSink sink,
+                              TensorBoardSink::open(*env_.files, env_.tensorboard));
+      tensorboard_.emplace(std::move(sink));
+      recorder_->also_to(&*tensorboard_);
+    }
     theta_.resize(static_cast<size_t>(workload_.layout().size()));
     const bool trains_on = resumed_ && notes_.phase == RunPhase::kTrain;
     if (!trains_on) RUBATO_RETURN_IF_ERROR(pretrain());
@@ -361,6 +368,7 @@ class Run {
 
   DirectoryLock lock_;  // two processes would mix their records
   std::optional<JsonlSink> jsonl_;
+  std::optional<TensorBoardSink> tensorboard_;
   std::optional<RunRecorder> recorder_;
   std::optional<CheckpointReader> resumed_;  // until its phase has taken it over
   std::unique_ptr<Simulation> simulation_;   // of the current phase

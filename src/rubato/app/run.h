@@ -31,8 +31,9 @@ using PretrainedByKey = std::map<std::string, Pretrained>;
 /// What a run works with; everything outlives it.
 struct RunEnvironment {
   FileSystem* files = nullptr;
-  std::string directory;  // "": nothing is written
-  bool resume = false;    // continue what the directory holds
+  std::string directory;    // "": nothing is written
+  bool resume = false;      // continue what the directory holds
+  std::string tensorboard;  // a directory for TensorBoard's event file; "": none
   int threads = 1;
   std::string build_id;
   std::function<Nanos()> clock;             // monotonic

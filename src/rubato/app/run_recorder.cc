@@ -29,15 +29,26 @@ void RunRecorder::restore(RecordLog log, std::optional<BudgetMark> mark) {
   mark_ = std::move(mark);
 }
 
+void RunRecorder::also_to(MetricsSink* sink) {
+  also_ = sink;
+  // Updates first: they are many, and evaluations are what makes a sink write.
+  for (const UpdateRecord& record : log().updates) sink->on_update(record);
+  for (const TaskSpan& span : log().spans) sink->on_span(span);
+  for (const EventRecord& event : log().events) sink->on_event(event);
+  for (const EvalRecord& record : log().evals) sink->on_eval(record);
+}
+
 void RunRecorder::on_update(const UpdateRecord& record) {
   if (phase_ == RunPhase::kPretrain) return;
   memory_.on_update(record);
   if (files_ != nullptr) files_->on_update(record);
+  if (also_ != nullptr) also_->on_update(record);
 }
 
 void RunRecorder::take_over(const EvalRecord& record) {
   memory_.on_eval(record);
   if (files_ != nullptr) files_->on_eval(record);
+  if (also_ != nullptr) also_->on_eval(record);
 }
 
 void RunRecorder::on_eval(const EvalRecord& record) {
@@ -54,6 +65,7 @@ void RunRecorder::on_span(const TaskSpan& span) {
   if (phase_ == RunPhase::kPretrain) return;
   memory_.on_span(span);
   if (files_ != nullptr) files_->on_span(span);
+  if (also_ != nullptr) also_->on_span(span);
 }
 
 void RunRecorder::on_event(const EventRecord& event) {
@@ -63,11 +75,18 @@ void RunRecorder::on_event(const EventRecord& event) {
 void RunRecorder::note(const EventRecord& event) {
   memory_.on_event(event);
   if (files_ != nullptr) files_->on_event(event);
+  if (also_ != nullptr) also_->on_event(event);
 }
 
-Status RunRecorder::error() const { return files_ == nullptr ? absl::OkStatus() : files_->error(); }
+Status RunRecorder::error() const {
+  if (files_ != nullptr) RUBATO_RETURN_IF_ERROR(files_->error());
+  return also_ == nullptr ? absl::OkStatus() : also_->error();
+}
 
-Status RunRecorder::flush() { return files_ == nullptr ? absl::OkStatus() : files_->flush(); }
+Status RunRecorder::flush() {
+  if (files_ != nullptr) RUBATO_RETURN_IF_ERROR(files_->flush());
+  return also_ == nullptr ? absl::OkStatus() : also_->flush();
+}
 
 RecordLog RunRecorder::log_at_budget() const {
   RecordLog log = memory_.log();

@@ -35,6 +35,10 @@ class RunRecorder final : public MetricsSink {
   /// Continues the log and the mark of a resumed run.
   void restore(RecordLog log, std::optional<BudgetMark> mark);
 
+  /// Hands everything on to `sink` from now on, and what was recorded before at once; it outlives
+  /// the recorder.
+  void also_to(MetricsSink* sink);
+
   /// An evaluation that another run made and showed: recorded, not shown again.
   void take_over(const EvalRecord& record);
   /// A sentence about the run itself, whatever the phase.
@@ -55,6 +59,7 @@ class RunRecorder final : public MetricsSink {
  private:
   MemorySink memory_;
   JsonlSink* files_;
+  MetricsSink* also_ = nullptr;
   ProgressPrinter* progress_;
   RunPhase phase_ = RunPhase::kTrain;
   int64_t mark_steps_ = 0;

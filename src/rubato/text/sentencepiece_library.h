@@ -22,6 +22,7 @@ class SentencepieceModel {
   struct Piece {
     std::string text;  // as in the model: spaces are written U+2581, bytes <0xNN>
     Kind kind = Kind::kNormal;
+    float score = 0;  // of two pairs that could be merged, the one with the larger score is
   };
   virtual ~SentencepieceModel() = default;
 

@@ -45,7 +45,7 @@ class ReadModel final : public SentencepieceModel {
       if (processor_->IsControl(id)) kind = Kind::kControl;
       if (processor_->IsByte(id)) kind = Kind::kByte;
       if (processor_->IsUnused(id)) kind = Kind::kUnused;
-      pieces_.push_back({processor_->IdToPiece(id), kind});
+      pieces_.push_back({processor_->IdToPiece(id), kind, processor_->GetScore(id)});
     }
   }
 

@@ -17,10 +17,9 @@
 #include <vector>
 
 #include "rubato/base/status.h"
+#include "rubato/text/sentencepiece_library.h"
 
 namespace rubato {
-
-class SentencepieceModel;
 
 class Tokenizer {
  public:
@@ -43,6 +42,8 @@ class Tokenizer {
   int64_t vocab_size() const { return static_cast<int64_t>(bytes_of_.size()); }
   /// The model's file.
   const std::string& model() const { return model_; }
+  /// What the model says of each token.
+  const std::vector<SentencepieceModel::Piece>& pieces() const { return pieces_->pieces(); }
 
   /// Appends the tokens of `text`; neither BOS nor EOS. Safe from several threads.
   Status encode(std::string_view text, std::vector<int32_t>& out) const;

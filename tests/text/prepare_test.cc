@@ -219,6 +219,35 @@ TEST(Prepare, FindsTheSameWorkDoneAndRefusesEverythingElse) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("other content"));
 }
 
+TEST(Prepare, TakesTheTokenizerOfAModel) {
+  MemoryFileSystem files;
+  put_sources(files, 40);
+  const auto tokenizer = Tokenizer::train(sample_passages(), 400).value();
+  put(files, "/model/tokenizer.model", tokenizer->model());
+  PrepareOptions options = two_sources();
+  for (const char* given : {"/model/tokenizer.model", "/model"}) {
+    options.tokenizer = given;  // the file and its directory are the same
+    const auto summary = prepare_text(files, options);
+    ASSERT_TRUE(summary.ok()) << summary.status();
+    EXPECT_EQ(summary->reused, options.tokenizer == "/model");
+  }
+  const auto data = TokenDataset::open(files, "/out");
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ((*data)->tokenizer().model(), tokenizer->model());
+  EXPECT_EQ(shard_documents(**data, 0).size() + validation_documents(**data).size(), 80u);
+
+  const auto code = [&] { return prepare_text(files, options).status().code(); };
+  options.tokenizer.clear();
+  EXPECT_EQ(code(), absl::StatusCode::kAlreadyExists) << "these are not bytes";
+  options.out_dir = "/other";
+  options.tokenizer = "/in/one/100.txt";
+  EXPECT_EQ(code(), absl::StatusCode::kInvalidArgument) << "no model";
+  options.tokenizer = "/model";
+  options.vocab = 300;
+  EXPECT_EQ(code(), absl::StatusCode::kInvalidArgument) << "to take and to learn";
+  EXPECT_FALSE(files.exists("/other"));
+}
+
 TEST(Prepare, AFullDiskLeavesNothingHalfWritten) {
   int failures = 0;
   for (const int64_t room : {0, 100, 4000, 5000, 8000, 12000, 1000000}) {

@@ -49,6 +49,8 @@ StatusOr<ModelConfig> build_model(const Recipe& recipe, int64_t data_vocab) {
   shape("model.head_dim", config.head_dim);
   shape("model.ffn", config.ffn);
   if (recipe.has("model.tied")) config.tied = recipe.flag("model.tied");
+  if (recipe.has("model.rope_theta")) config.rope_theta = recipe.real("model.rope_theta");
+  if (recipe.has("model.norm_eps")) config.norm_eps = recipe.real("model.norm_eps");
   return config;
 }
 

@@ -9,6 +9,7 @@
 #include "rubato/app/build_id.h"
 #include "rubato/app/cluster_setup.h"
 #include "rubato/app/command_support.h"
+#include "rubato/app/initial_parameters.h"
 #include "rubato/app/log.h"
 #include "rubato/app/memory.h"
 #include "rubato/app/methods.h"
@@ -121,6 +122,7 @@ class CoordinatorProcess {
   Status build() {
     RUBATO_ASSIGN_OR_RETURN(
         built_, build_for_run(*recipe_, directory_, files_, thread_count(flags_.threads)));
+    RUBATO_RETURN_IF_ERROR(check_initial_model(&files_, *recipe_, *built_.workload, flags_.init));
     RUBATO_ASSIGN_OR_RETURN(setup_, cluster_setup(*recipe_, built_, files_));
     ClusterConfig& config = setup_.cluster;
     config.directory = directory_;
@@ -210,7 +212,8 @@ class CoordinatorProcess {
     if (is_opaque()) return read_model_parameters(files_, directory_);
     if (!recipe_->has("pretrain.steps")) {
       std::vector<float> theta(static_cast<size_t>(built_.workload->layout().size()));
-      built_.workload->initialise(static_cast<uint64_t>(recipe_->integer("run.seed")), theta);
+      RUBATO_RETURN_IF_ERROR(
+          start_parameters(&files_, *recipe_, *built_.workload, flags_.init, theta));
       return theta;
     }
     RUBATO_ASSIGN_OR_RETURN(const Recipe base, load_recipe(flags_));

@@ -90,6 +90,8 @@ void add_prepare(CLI::App& app, CommandBody& chosen) {
   command->add_option("--out", options.out_dir, "directory of the shards")->required();
   command->add_option("--vocab", flags->vocab, "pieces of a BPE to learn; default: bytes")
       ->check(CLI::Range(260, 1'000'000));
+  command->add_option("--tokenizer", options.tokenizer,
+                      "take this model's: a tokenizer.model, or a directory with one");
   command->add_option("--shards", flags->shards, "default: 1, or one a source")
       ->check(CLI::Range(1, 65536));
   command->add_option("--split", options.split, "iid, or by-source: a shard a source")

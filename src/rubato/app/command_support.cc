@@ -7,10 +7,12 @@
 #include <CLI/CLI.hpp>
 
 #include "rubato/app/build_id.h"
+#include "rubato/app/initial_parameters.h"
 #include "rubato/app/run_notes.h"
 #include "rubato/bench/engine_bench.h"
 #include "rubato/lm/arena.h"
 #include "rubato/store/checkpoint.h"
+#include "rubato/store/posix_file_system.h"
 
 namespace rubato {
 
@@ -30,13 +32,19 @@ void add_training_flags(CLI::App& command, TrainingFlags& flags) {
   command.add_option("recipe", flags.recipe, "TOML file, see recipes/")->required();
   command.add_option("--set", flags.sets, "key=value, over the recipe; may be repeated")
       ->allow_extra_args(false);
+  command.add_option("--init", flags.init,
+                     "start from the model that `rubato import` wrote there, not by a pretraining");
   command.add_option("--threads", flags.threads, "0: all cores; never changes a result")
       ->check(CLI::Range(0, 1024));
   command.add_flag("--json", flags.json, "one JSON object as the last line");
 }
 
 StatusOr<Recipe> load_recipe(const TrainingFlags& flags) {
-  return Recipe::load(RecipeSchema::make(catalogue()), flags.recipe, flags.sets);
+  RUBATO_ASSIGN_OR_RETURN(Recipe recipe,
+                          Recipe::load(RecipeSchema::make(catalogue()), flags.recipe, flags.sets));
+  if (flags.init.empty()) return recipe;
+  PosixFileSystem files;
+  return with_initial_model(files, recipe, flags.init);
 }
 
 std::string output_directory(const TrainingFlags& flags, std::string_view suffix) {
@@ -69,6 +77,7 @@ RunEnvironment run_environment(FileSystem& files, const Recipe& recipe, const Tr
   RunEnvironment environment;
   environment.files = &files;
   environment.directory = output_directory(flags, suffix);
+  environment.init = flags.init;
   environment.threads = thread_count(flags.threads);
   environment.build_id = build_id();
   environment.clock = monotonic_now;

@@ -24,6 +24,7 @@ CLI::Validator seed_range();
 struct TrainingFlags {
   std::string recipe;
   std::vector<std::string> sets;
+  std::string init;  // directory of the model to start from; "": the recipe's seed
   std::string out;
   int threads = 0;  // 0: as many as the machine has
   bool json = false;
@@ -31,7 +32,7 @@ struct TrainingFlags {
 
 void add_training_flags(CLI::App& command, TrainingFlags& flags);
 
-/// The recipe file with its --set values.
+/// The recipe file with its --set values, and with the shape of the model that --init names.
 StatusOr<Recipe> load_recipe(const TrainingFlags& flags);
 
 /// RUNS/NAME of a recipe file NAME.toml when --out was not given, and a suffix for commands that

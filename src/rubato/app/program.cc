@@ -77,6 +77,7 @@ int run_program(std::span<const std::string> args, Terminal terminal) {
   add_eval(app, chosen);
   add_sample(app, chosen);
   add_export(app, chosen);
+  add_import(app, chosen);
   add_report(app, chosen);
   add_dashboard(app, chosen);
   add_describe(app, chosen);

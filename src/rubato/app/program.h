@@ -48,6 +48,7 @@ void add_rollback(CLI::App& app, CommandBody& chosen);
 void add_eval(CLI::App& app, CommandBody& chosen);
 void add_sample(CLI::App& app, CommandBody& chosen);
 void add_export(CLI::App& app, CommandBody& chosen);
+void add_import(CLI::App& app, CommandBody& chosen);
 void add_report(CLI::App& app, CommandBody& chosen);
 void add_dashboard(CLI::App& app, CommandBody& chosen);
 void add_describe(CLI::App& app, CommandBody& chosen);

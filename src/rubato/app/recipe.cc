@@ -116,6 +116,14 @@ StatusOr<Recipe> Recipe::with(std::string_view key, const OptionValue& value,
   return copy;
 }
 
+Recipe Recipe::without_section(std::string_view name) const {
+  Recipe copy = *this;
+  const auto in_section = [name](const auto& entry) { return section_of(entry.first) == name; };
+  std::erase_if(copy.given_, in_section);
+  std::erase_if(copy.where_, in_section);
+  return copy;
+}
+
 StatusOr<Recipe> Recipe::with_overlay(std::string_view method, std::string_view key,
                                       const OptionValue& value) const {
   Recipe copy = *this;

@@ -51,6 +51,8 @@ class Recipe {
   /// The same recipe with one more key given, by the run itself or `--set`.
   StatusOr<Recipe> with(std::string_view key, const OptionValue& value,
                         std::string_view where) const;
+  /// The same recipe as if nobody had given a key of the section.
+  Recipe without_section(std::string_view name) const;
   /// The overrides of [methods.NAME].
   const Values& overlay(std::string_view method) const;
   StatusOr<Recipe> with_overlay(std::string_view method, std::string_view key,

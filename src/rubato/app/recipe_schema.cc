@@ -52,10 +52,17 @@ RecipeSection model_section() {
        shape("ffn", "floats", "width of the feed-forward part"),
        optional(integer_option("vocab", 512, 259, 10'000'000, "pieces",
                                "the data must have as many; absent: what the data has")),
-       optional(flag_option("tied", true, "the head is the embedding; absent: the preset's"))},
+       optional(flag_option("tied", true, "the head is the embedding; absent: the preset's")),
+       optional(
+           real_option("rope_theta", 10000, 1, 1e12, "1", "base of RoPE's angles; absent: 10000")),
+       optional(real_option("norm_eps", 1e-5, 1e-12, 1, "1", "in RMSNorm; absent: 1e-5")),
+       optional(text_option("init", "",
+                            "digest of the model that --init names; absent: parameters "
+                            "are drawn"))},
       "",
       "",
-      {"preset", "layers", "width", "heads", "kv_heads", "head_dim", "ffn", "vocab", "tied"}};
+      {"preset", "layers", "width", "heads", "kv_heads", "head_dim", "ffn", "vocab", "tied",
+       "rope_theta", "norm_eps", "init"}};
 }
 
 RecipeSection toy_section() {

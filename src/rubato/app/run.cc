@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "rubato/app/build.h"
+#include "rubato/app/initial_parameters.h"
 #include "rubato/app/memory.h"
 #include "rubato/app/run_notes.h"
 #include "rubato/app/run_recorder.h"
@@ -29,6 +30,7 @@ class Run {
   StatusOr<RunResult> execute() {
     began_ = env_.clock();
     RUBATO_RETURN_IF_ERROR(check_processor(recipe_));
+    RUBATO_RETURN_IF_ERROR(check_initial_model(env_.files, recipe_, workload_, env_.init));
     RUBATO_RETURN_IF_ERROR(check_phases_fit());
     if (!env_.directory.empty()) RUBATO_RETURN_IF_ERROR(open_directory());
     if (!recorder_) recorder_.emplace(nullptr, env_.progress);
@@ -124,16 +126,13 @@ class Run {
   // ---- phases
 
   Status pretrain() {
-    if (!recipe_.has("pretrain.steps")) {
-      workload_.initialise(static_cast<uint64_t>(recipe_.integer("run.seed")), theta_);
-      return absl::OkStatus();
-    }
+    if (!recipe_.has("pretrain.steps")) return draw_or_read();
     const std::string key = pretraining_key(recipe_);
     if (env_.pretrained != nullptr && env_.pretrained->contains(key) && !resumed_) {
       take_pretrained(env_.pretrained->at(key));
       return absl::OkStatus();
     }
-    workload_.initialise(static_cast<uint64_t>(recipe_.integer("run.seed")), theta_);
+    RUBATO_RETURN_IF_ERROR(draw_or_read());
     RUBATO_ASSIGN_OR_RETURN(const SimulationConfig config,
                             pretraining_config(recipe_, env_.threads));
     const Nanos began = wall();
@@ -148,6 +147,10 @@ class Run {
                                  notes_.pretrain_steps};
     }
     return absl::OkStatus();
+  }
+
+  Status draw_or_read() {
+    return start_parameters(env_.files, recipe_, workload_, env_.init, theta_);
   }
 
   void take_pretrained(const Pretrained& pretrained) {

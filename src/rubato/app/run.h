@@ -34,6 +34,7 @@ struct RunEnvironment {
   std::string directory;    // "": nothing is written
   bool resume = false;      // continue what the directory holds
   std::string tensorboard;  // a directory for TensorBoard's event file; "": none
+  std::string init;         // directory of the model that runs start from; "": none was given
   int threads = 1;
   std::string build_id;
   std::function<Nanos()> clock;             // monotonic

@@ -12,6 +12,7 @@ constexpr uint64_t kTrainer = 2, kNormalizer = 3, kDenormalizer = 5;  // of the 
 constexpr uint64_t kModelType = 3;                                    // of the trainer
 constexpr uint64_t kCharacterTable = 2;                               // of either normalizer
 constexpr uint64_t kBpe = 2;                                          // a model type
+constexpr uint64_t kDummyPrefix = 3;                                  // of the normalizer
 enum Wire : uint64_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
 
 struct Field {
@@ -64,6 +65,11 @@ bool every_field(std::string_view text, Predicate holds) {
   return true;
 }
 
+void put_varint(std::string& out, uint64_t value) {
+  for (; value >= 128; value >>= 7) out.push_back(static_cast<char>((value & 127) | 128));
+  out.push_back(static_cast<char>(value));
+}
+
 }  // namespace
 
 bool is_plain_bpe(std::string_view model) {
@@ -85,6 +91,38 @@ bool is_plain_bpe(std::string_view model) {
     return true;
   });
   return plain && is_bpe;
+}
+
+std::string without_dummy_prefix(std::string_view model) {
+  std::string out;
+  bool has_prefix = true;  // what a normalizer has when it does not say
+  bool has_normalizer = false;
+  for (std::string_view rest = model; !rest.empty();) {
+    const std::string_view before = rest;
+    const auto part = take_field(rest);
+    if (!part) return std::string(model);
+    if (part->number != kNormalizer || part->wire != kBytes) {
+      out += before.substr(0, before.size() - rest.size());
+      continue;
+    }
+    has_normalizer = true;
+    std::string normalizer;
+    for (std::string_view fields = part->bytes; !fields.empty();) {
+      const std::string_view field_begin = fields;
+      const auto field = take_field(fields);
+      if (!field) return std::string(model);
+      if (field->number == kDummyPrefix && field->wire == kVarint) {
+        has_prefix = field->value != 0;
+      } else {
+        normalizer += field_begin.substr(0, field_begin.size() - fields.size());
+      }
+    }
+    normalizer += {kDummyPrefix << 3 | kVarint, 0};
+    put_varint(out, kNormalizer << 3 | kBytes);
+    put_varint(out, normalizer.size());
+    out += normalizer;
+  }
+  return has_normalizer && has_prefix ? out : std::string(model);
 }
 
 }  // namespace rubato

@@ -63,7 +63,8 @@ class Preparation {
   Status tell(PrepareStage stage);
   Status read_all();
   Status check_split() const;
-  StatusOr<std::unique_ptr<Tokenizer>> make_tokenizer();
+  Status take_tokenizer();
+  StatusOr<std::unique_ptr<Tokenizer>> learn_tokenizer();
   Status write(const std::string& directory, const Tokenizer& tokenizer);
   Status write_shards(std::vector<ShardWriter>& writers, const Tokenizer& tokenizer);
   StatusOr<PrepareSummary> reuse(const TextManifest& existing);
@@ -83,6 +84,7 @@ class Preparation {
   TextSample sample_;
   TextFacts facts_;
   TextManifest manifest_;
+  std::unique_ptr<Tokenizer> given_tokenizer_;  // unless one is to be learned
 };
 
 Status Preparation::tell(PrepareStage stage) {
@@ -129,8 +131,22 @@ Status Preparation::check_split() const {
   return absl::OkStatus();
 }
 
-StatusOr<std::unique_ptr<Tokenizer>> Preparation::make_tokenizer() {
-  if (!options_.vocab) return Tokenizer::bytes();
+Status Preparation::take_tokenizer() {
+  if (options_.vocab) return absl::OkStatus();
+  if (options_.tokenizer.empty()) {
+    RUBATO_ASSIGN_OR_RETURN(given_tokenizer_, Tokenizer::bytes());
+    return absl::OkStatus();
+  }
+  const std::string within = join_path(options_.tokenizer, kTokenizerFile);
+  const std::string path = files_.exists(within) ? within : options_.tokenizer;
+  RUBATO_ASSIGN_OR_RETURN(std::string model, files_.read_file(path));
+  StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::from_model(std::move(model));
+  RUBATO_RETURN_IF_ERROR(annotate(tokenizer.status(), path));
+  given_tokenizer_ = *std::move(tokenizer);
+  return absl::OkStatus();
+}
+
+StatusOr<std::unique_ptr<Tokenizer>> Preparation::learn_tokenizer() {
   RUBATO_RETURN_IF_ERROR(tell(PrepareStage::kLearning));
   const ValidationSplit validation = split();
   const auto passages =
@@ -210,11 +226,13 @@ PrepareSummary Preparation::summary() const {
 
 StatusOr<PrepareSummary> Preparation::reuse(const TextManifest& existing) {
   const TextManifest& want = manifest_;
-  const bool same = existing.split == want.split && existing.vocab == want.vocab &&
-                    existing.validation_fraction == want.validation_fraction &&
-                    existing.seed == want.seed && existing.sources == want.sources &&
-                    existing.text_digest == want.text_digest &&
-                    static_cast<int64_t>(existing.shards.size()) == num_shards();
+  const bool same_tokenizer = given_tokenizer_ == nullptr ||
+                              existing.tokenizer_digest == digest_of(given_tokenizer_->model());
+  const bool same =
+      same_tokenizer && existing.split == want.split && existing.vocab == want.vocab &&
+      existing.validation_fraction == want.validation_fraction && existing.seed == want.seed &&
+      existing.sources == want.sources && existing.text_digest == want.text_digest &&
+      static_cast<int64_t>(existing.shards.size()) == num_shards();
   if (!same) {
     return absl::AlreadyExistsError(
         cat("[prepare] ", options_.out_dir,
@@ -230,6 +248,7 @@ StatusOr<PrepareSummary> Preparation::reuse(const TextManifest& existing) {
 
 StatusOr<PrepareSummary> Preparation::run() {
   RUBATO_RETURN_IF_ERROR(check_prepare_options(options_));
+  RUBATO_RETURN_IF_ERROR(take_tokenizer());
   RUBATO_ASSIGN_OR_RETURN(const auto existing, existing_manifest(files_, options_.out_dir));
   RUBATO_ASSIGN_OR_RETURN(reader_, DocumentReader::open(files_, options_.inputs));
   RUBATO_RETURN_IF_ERROR(read_all());
@@ -242,7 +261,10 @@ StatusOr<PrepareSummary> Preparation::run() {
   manifest_.text_digest = facts_.digest;
   if (existing) return reuse(*existing);
 
-  RUBATO_ASSIGN_OR_RETURN(const auto tokenizer, make_tokenizer());
+  std::unique_ptr<Tokenizer> tokenizer = std::move(given_tokenizer_);
+  if (tokenizer == nullptr) {
+    RUBATO_ASSIGN_OR_RETURN(tokenizer, learn_tokenizer());
+  }
   std::string out_dir = options_.out_dir;
   while (out_dir.size() > 1 && out_dir.ends_with('/')) out_dir.pop_back();
   const std::string partial = out_dir + ".partial";

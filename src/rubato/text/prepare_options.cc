@@ -45,6 +45,10 @@ Status check_prepare_options(const PrepareOptions& options) {
                                           " pieces, want ", kVocabMin, " to ", kVocabMax,
                                           "; 256 bytes and 3 specials are always among them"));
   }
+  if (options.vocab && !options.tokenizer.empty()) {
+    return absl::InvalidArgumentError(cat("[prepare] got a vocabulary to learn and tokenizer ",
+                                          options.tokenizer, ", want one of them"));
+  }
   if (options.split != "iid" && options.split != "by-source") {
     return absl::InvalidArgumentError(
         cat("[prepare] got split ", options.split, ", want iid or by-source"));

@@ -14,6 +14,7 @@ struct PrepareOptions {
   std::vector<std::string> inputs;  // files and directories; each is a source
   std::string out_dir;
   std::optional<int64_t> vocab;   // [pieces] of a BPE to train; absent: bytes
+  std::string tokenizer;          // a model's file to take instead, or a directory that has one
   std::optional<int64_t> shards;  // absent: 1, or one a source for "by-source"
   /// "iid": documents are dealt to shards at random so that shards have about equal text.
   /// "by-source": a shard a source.

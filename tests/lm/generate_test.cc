@@ -123,6 +123,13 @@ TEST(TokenSampler, DrawsByWeight) {
   EXPECT_EQ(sample_token(logits, {.top_k = 2}, 0.999), 2);
   EXPECT_EQ(sample_token(logits, {.top_k = 1}, 0.999), 1);
   EXPECT_EQ(sample_token(logits, {.top_k = 99}, 0.999999), 0);
+  // The likeliest has half of the weights, the two likeliest nine tenths.
+  EXPECT_EQ(sample_token(logits, {.top_p = 0.45}, 0.999), 1);
+  EXPECT_EQ(sample_token(logits, {.top_p = 0.55}, 0.999), 2);
+  EXPECT_EQ(sample_token(logits, {.top_p = 0.55}, 0.54), 1) << "5 of the 9 that are left";
+  EXPECT_EQ(sample_token(logits, {.top_p = 0.95}, 0.999), 0);
+  EXPECT_EQ(sample_token(logits, {.top_p = 1e-9}, 0.999), 1);
+  EXPECT_EQ(sample_token(logits, {.top_k = 2, .top_p = 0.5}, 0.999), 1) << "of what top_k leaves";
   // Temperature 1/2 squares the weights: 25, 16, 1.
   EXPECT_EQ(sample_token(logits, {.temperature = 0.5}, 0.96), 2);
   EXPECT_EQ(sample_token(logits, {.temperature = 1e-300}, 0.99), 1) << "nearly the likeliest";
@@ -152,6 +159,23 @@ TEST(TokenSampler, SortsNoFurtherThanNeededAndDrawsTheSame) {
   }
 }
 
+TEST(Generate, TellsEachTokenAndEndsWhereItIsAskedTo) {
+  const Model model(true, 2);
+  const std::vector<int32_t> prompt = {1, 2};
+  std::vector<int32_t> told;
+  const auto tell = [&](int32_t token) {
+    told.push_back(token);
+    return told.size() == 5 ? absl::CancelledError("enough") : absl::OkStatus();
+  };
+  const auto all = generate(model.config, model.params, prompt, 4, {}, 1, tell);
+  ASSERT_TRUE(all.ok()) << all.status();
+  EXPECT_EQ(told, *all);
+  told.clear();
+  EXPECT_EQ(generate(model.config, model.params, prompt, 9, {}, 1, tell).status().code(),
+            absl::StatusCode::kCancelled);
+  EXPECT_EQ(told.size(), 5u);
+}
+
 TEST(Generate, SaysWhatIsWrong) {
   const Model model(true, 2);
   const auto code = [&](std::vector<int32_t> prompt, SamplingOptions options, int64_t drop = 0) {
@@ -165,6 +189,8 @@ TEST(Generate, SaysWhatIsWrong) {
   EXPECT_EQ(code({1}, {.temperature = -1}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code({1}, {.temperature = NAN}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code({1}, {.top_k = 0}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({1}, {.top_p = 0}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({1}, {.top_p = 1.5}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code({1}, {}, 1), absl::StatusCode::kInvalidArgument);
   Model broken(true, 2);
   broken.params[0] = std::numeric_limits<float>::quiet_NaN();

@@ -55,7 +55,7 @@ StatusOr<int> eval(const EvalFlags& flags, Terminal& terminal) {
                               : evaluate_file(files, opened, flags.text, threads));
   const double perplexity = std::exp(result.loss_nats);
   terminal.out << cat("checkpoint  ", opened.checkpoint, "\nloss        ", result.loss_nats,
-                      " nats\nperplexity  ", perplexity, "\n");
+                      " nats\nperplexity  ", perplexity, "\ntokens      ", result.tokens, "\n");
   if (result.bits_per_byte > 0) terminal.out << cat("bits/byte   ", result.bits_per_byte, "\n");
   if (result.accuracy > 0) terminal.out << cat("accuracy    ", result.accuracy, "\n");
   if (flags.json) {

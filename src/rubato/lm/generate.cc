@@ -150,7 +150,7 @@ TokenSampler::TokenSampler(const SamplingOptions& options, int64_t vocab)
 
 int32_t TokenSampler::choose(std::span<const float> logits, double draw) {
   const auto vocab = static_cast<int64_t>(logits.size());
-  const int64_t kept = std::min(options_.top_k.value_or(vocab), vocab);
+  int64_t kept = std::min(options_.top_k.value_or(vocab), vocab);
   const auto top = std::max_element(logits.begin(), logits.end());
   if (options_.temperature == 0 || kept == 1) return static_cast<int32_t>(top - logits.begin());
 
@@ -179,18 +179,44 @@ int32_t TokenSampler::choose(std::span<const float> logits, double draw) {
   } else {
     for (const float weight : weights_) total += static_cast<double>(weight);
   }
+  const auto weight_at = [&](int64_t i) {
+    if (i == sorted) sort_up_to(std::min(kept, std::max<int64_t>(32, 4 * sorted)));
+    return static_cast<double>(weights_[tokens_[i]]);
+  };
+  if (options_.top_p) {
+    double nucleus = 0;
+    int64_t size = 0;
+    while (size < kept && nucleus < *options_.top_p * total) nucleus += weight_at(size++);
+    kept = size;
+    total = nucleus;
+  }
   double upto = 0;
   for (int64_t i = 0; i < kept; ++i) {
-    if (i == sorted) sort_up_to(std::min(kept, std::max<int64_t>(32, 4 * sorted)));
-    upto += static_cast<double>(weights_[tokens_[i]]);
+    upto += weight_at(i);
     if (draw * total < upto) return tokens_[i];
   }
   return tokens_[kept - 1];
 }
 
+namespace {
+
+Status check_options(const SamplingOptions& options, int64_t max_new_tokens) {
+  const double top_p = options.top_p.value_or(1);
+  if (options.temperature >= 0 && options.top_k.value_or(1) >= 1 && top_p > 0 && top_p <= 1 &&
+      max_new_tokens >= 0)
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      cat("[generate] got temperature ", options.temperature, ", top_k ", options.top_k.value_or(1),
+          ", top_p ", top_p, ", ", max_new_tokens,
+          " new tokens, want temperature >= 0, top_k >= 1, top_p in (0, 1], tokens >= 0"));
+}
+
+}  // namespace
+
 StatusOr<std::vector<int32_t>> generate(const ModelConfig& config, std::span<const float> params,
                                         std::span<const int32_t> prompt, int64_t max_new_tokens,
-                                        const SamplingOptions& options, int threads) {
+                                        const SamplingOptions& options, int threads,
+                                        const TokenCallback& on_token) {
   if (prompt.empty()) return absl::InvalidArgumentError("[generate] prompt: got 0 tokens, want 1");
   for (int32_t token : prompt) {
     if (token < 0 || token >= config.vocab) {
@@ -198,11 +224,7 @@ StatusOr<std::vector<int32_t>> generate(const ModelConfig& config, std::span<con
           cat("[generate] prompt: got token ", token, ", want less than ", config.vocab));
     }
   }
-  if (!(options.temperature >= 0) || options.top_k.value_or(1) < 1 || max_new_tokens < 0) {
-    return absl::InvalidArgumentError(cat(
-        "[generate] got temperature ", options.temperature, ", top_k ", options.top_k.value_or(1),
-        ", ", max_new_tokens, " new tokens, want temperature >= 0, top_k >= 1, tokens >= 0"));
-  }
+  RUBATO_RETURN_IF_ERROR(check_options(options, max_new_tokens));
   const int64_t most = static_cast<int64_t>(prompt.size()) + max_new_tokens;
   RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<IncrementalDecoder> decoder,
                           IncrementalDecoder::make(config, params, most, threads));
@@ -218,6 +240,7 @@ StatusOr<std::vector<int32_t>> generate(const ModelConfig& config, std::span<con
     const int32_t token = sampler.choose(logits, rng.uniform());
     if (options.stop_token == token) break;
     out.push_back(token);
+    if (on_token) RUBATO_RETURN_IF_ERROR(on_token(token));
     if (static_cast<int64_t>(out.size()) < max_new_tokens) logits = decoder->feed(token);
   }
   return out;

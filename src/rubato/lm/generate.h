@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -59,6 +60,9 @@ class IncrementalDecoder {
 struct SamplingOptions {
   double temperature = 1.0;           // 0: always the likeliest token
   std::optional<int64_t> top_k = {};  // draw among the k likeliest only
+  // Draw among as few of the likeliest as have this share of those that top_k leaves, in (0, 1];
+  // Holtzman et al. 2020.
+  std::optional<double> top_p = {};
   uint64_t seed = 0;
   std::optional<int32_t> stop_token = {};  // ends the text; not part of it
 };
@@ -76,11 +80,15 @@ class TokenSampler {
   std::vector<float> weights_;   // [V], by token
 };
 
+/// Called with each token as soon as it is drawn; an error ends the text and is returned.
+using TokenCallback = std::function<Status(int32_t token)>;
+
 /// Up to `max_new_tokens` tokens that continue `prompt` (at least one token, each in [0, V)). The
 /// same arguments give the same tokens. InvalidArgument says what is wrong with them,
 /// FailedPrecondition that the model's logits are not finite.
 StatusOr<std::vector<int32_t>> generate(const ModelConfig& config, std::span<const float> params,
                                         std::span<const int32_t> prompt, int64_t max_new_tokens,
-                                        const SamplingOptions& options, int threads);
+                                        const SamplingOptions& options, int threads,
+                                        const TokenCallback& on_token = {});
 
 }  // namespace rubato

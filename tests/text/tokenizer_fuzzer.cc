@@ -7,6 +7,7 @@
 #include "tests/fuzz/fuzzing.h"
 
 #include "rubato/text/byte_vocabulary.h"
+#include "rubato/text/model_fields.h"
 #include "rubato/text/tokenizer.h"
 
 namespace rubato {
@@ -30,7 +31,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string_view rest = as_text(data + 1, size - 1);
   std::string model = data[0] % 2 == 0 ? "" : byte_vocabulary_model();
-  const auto tokenizer = Tokenizer::from_model(model.append(rest));
+  const std::string plain = without_dummy_prefix(model.append(rest));
+  RUBATO_CHECK(without_dummy_prefix(plain) == plain, "a prefix was left");
+  const auto tokenizer = Tokenizer::from_model(model);
   if (!tokenizer.ok()) {
     check_error(tokenizer.status(), "[tokenizer]");
     return 0;

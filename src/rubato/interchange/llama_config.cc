@@ -67,7 +67,9 @@ class ConfigReader {
     const auto at = object->find(name);
     return at == object->end() || at->is_null() ? nullptr : &*at;
   }
+  // A value of others, in a few words; nesting without end is not for a message.
   static std::string shown(const Json& value) {
+    if (value.is_structured()) return value.is_array() ? "a list" : "an object";
     std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
     if (text.size() > 60) text = text.substr(0, 60) + "..";
     return text;

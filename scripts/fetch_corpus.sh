@@ -7,23 +7,28 @@
 #   perl     prose of Perl's manual, a page a document          (perl-doc)
 #   python   prose of Python's manual, a page a document        (python3.11-doc)
 #
+# With --evidence a fifth, for models of a million parameters and more: 28 MB together.
+#
+#   essays   An Anarchist FAQ, a section a document             (anarchism)
+#
 # Packages are downloaded and unpacked in a temporary directory; nothing is installed and root is not
 # needed. Markup and code blocks are left out, nothing else is changed. OUT_DIR gets a directory a
 # source. The extracted text is pinned by its SHA-256 below; a point release of Debian that changes
 # it is an error until --accept-new is said (whoever compares runs must compare equal digests).
 #
-# usage: fetch_corpus.sh OUT_DIR [--accept-new]
+# usage: fetch_corpus.sh OUT_DIR [--evidence] [--accept-new]
 set -Eeuo pipefail
 export LC_ALL=C
 
-readonly sources="bible austen perl python"
+sources="bible austen perl python"
 declare -rA packages=([bible]=bible-kjv-text [austen]=r-cran-janeaustenr [perl]=perl-doc
-                      [python]=python3.11-doc)
+                      [python]=python3.11-doc [essays]=anarchism)
 declare -rA pinned=(
   [bible]=157f1a97223f94c12a764eaf982cb9946f3a0ec07c7bb6857eb190ccd1c5b5ce
   [austen]=65b434d16a8755142bfa95ba19c5f9abd0d30cf3dffe3b6793e834f9f56dcc96
   [perl]=984a2eaf7ec37064c5165bcd8b7233ca5cf7089042ad9b139759612e91311c82
   [python]=78482420fa1b60afdd9049aac26315c3e4684671383764e3241285b505a9276a
+  [essays]=e0ad9dd0a8d91c909caf9daacf6d54bcfd8e18aa06f6bbc45ebcb40f6be24fad
 )
 
 die() {
@@ -35,7 +40,8 @@ out="" accept_new=no
 for argument in "$@"; do
   case "$argument" in
     --accept-new) accept_new=yes ;;
-    -*) die "got $argument, want OUT_DIR [--accept-new]" ;;
+    --evidence) sources+=" essays" ;;
+    -*) die "got $argument, want OUT_DIR [--evidence] [--accept-new]" ;;
     *) out="$argument" ;;
   esac
 done
@@ -185,6 +191,33 @@ extract_python() {
           $skip = $depth if $code;
         }' <"$top/$page" >"$1/$(tr / - <<<"${page%.rst.txt}").txt"
     done
+}
+
+# HTML whose paragraphs may run over many lines: tags go, blocks become paragraphs. The tables of contents
+# and the bibliography are lists without prose.
+extract_essays() {
+  local page
+  for page in "$work"/anarchism/usr/share/doc/anarchism/html/*.html; do
+    case "${page##*/}" in
+      biblio.html | *links.html | *con.html | index.html | new.html) continue ;;
+    esac
+    perl -0777 -ne '
+      s/.*<body[^>]*>//s;
+      s/\s+/ /g;
+      s/<(p|br|h\d|li|tr|div|blockquote|ul|ol)\b[^>]*>/\n\n/gi;
+      s/<[^>]*>//g;
+      s/&lt;/</g; s/&gt;/>/g; s/&quot;/"/g; s/&nbsp;/ /g; s/&amp;/&/g;
+      s/[ \t]*\n[ \t]*/\n/g;
+      s/ {2,}/ /g;
+      s/\n{3,}/\n\n/g;
+      s/^\s+//;
+      s/\s+\z/\n/;
+      print;' "$page" >"$work/page"
+    # A few old pages are Latin-1.
+    local target=$1/${page##*/}
+    iconv -f UTF-8 -t UTF-8 "$work/page" >"${target%.html}.txt" 2>/dev/null ||
+      iconv -f ISO-8859-1 -t UTF-8 "$work/page" >"${target%.html}.txt"
+  done
 }
 
 mkdir -p "$out"

@@ -75,6 +75,7 @@ int run_program(std::span<const std::string> args, Terminal terminal) {
   add_replay(app, chosen);
   add_rollback(app, chosen);
   add_eval(app, chosen);
+  add_evidence(app, chosen);
   add_sample(app, chosen);
   add_export(app, chosen);
   add_import(app, chosen);

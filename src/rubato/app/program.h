@@ -46,6 +46,7 @@ void add_worker(CLI::App& app, CommandBody& chosen);
 void add_replay(CLI::App& app, CommandBody& chosen);
 void add_rollback(CLI::App& app, CommandBody& chosen);
 void add_eval(CLI::App& app, CommandBody& chosen);
+void add_evidence(CLI::App& app, CommandBody& chosen);
 void add_sample(CLI::App& app, CommandBody& chosen);
 void add_export(CLI::App& app, CommandBody& chosen);
 void add_import(CLI::App& app, CommandBody& chosen);

@@ -100,7 +100,9 @@ StatusOr<std::vector<Recipe>> plan_tuning(const Recipe& base, const TuningPlan& 
   std::vector<Recipe> recipes;
   RUBATO_ASSIGN_OR_RETURN(const Recipe seeded, base.with("run.seed", plan.seed, "--seed"));
   for (const std::string& name : plan.methods) {
-    RUBATO_RETURN_IF_ERROR(plan_trials(seeded, name, plan.grid, tuning, recipes));
+    const auto own = plan.grids.find(name);
+    const std::vector<double>& grid = own == plan.grids.end() ? plan.grid : own->second;
+    RUBATO_RETURN_IF_ERROR(plan_trials(seeded, name, grid, tuning, recipes));
   }
   RUBATO_RETURN_IF_ERROR(
       check_sets_have_effect(base, recipes, {"compare.methods", "tune.grid", "tune.factors"}));

@@ -34,9 +34,10 @@ using KnownLosses = std::map<std::string, std::optional<double>>;
 
 struct TuningPlan {
   std::vector<std::string> methods;
-  std::vector<double> grid;  // empty: the recipe's tune.grid, or tune.factors
-  int64_t seed = 1000;       // run.seed of every trial
-  KnownLosses known = {};    // trials that need not run again
+  std::vector<double> grid = {};  // empty: the recipe's tune.grid, or tune.factors
+  std::map<std::string, std::vector<double>> grids = {};  // by method; wins over `grid`
+  int64_t seed = 1000;                                    // run.seed of every trial
+  KnownLosses known = {};                                 // trials that need not run again
 };
 
 struct Tuning {

@@ -99,6 +99,7 @@ void walk_summary(Visitor& v, Record& r) {
   v.field("train_tokens_per_s", r.train_tokens_per_s);
   v.field("staleness_mean", r.staleness_mean);
   v.field("staleness_max", r.staleness_max);
+  v.later_field("staleness_counts", r.staleness_counts);
   v.field("time_to_sync_loss_s", r.time_to_sync_loss_s);
   v.field("utilisation", r.utilisation);
   v.field("params_digest", r.params_digest);

@@ -128,6 +128,7 @@ struct RunSummary {
   double train_tokens_per_s = 0;              // tokens by the real clock
   double staleness_mean = 0;                  // [versions] over arrivals that were not rejected
   int64_t staleness_max = 0;                  // [versions]
+  std::vector<int64_t> staleness_counts;      // element s: arrivals of staleness s, likewise
   std::optional<double> time_to_sync_loss_s;  // virtual; null when never or not compared
   double utilisation = 0;                     // share of the workers' time spent training
   std::string params_digest;

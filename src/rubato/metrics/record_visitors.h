@@ -1,5 +1,5 @@
 // The two visitors of a record's fields: one writes them into a JSON object, one reads them back
-// and keeps the first error. Internal to record.cc.
+// and keeps the first error. Internal to this room.
 #pragma once
 
 #include <array>
@@ -38,6 +38,13 @@ class RecordWriter {
   }
   void field(const char* key, const std::optional<double>& value) {
     real(key, value.value_or(std::numeric_limits<double>::quiet_NaN()));
+  }
+  void field(const char* key, const std::vector<double>& values) {
+    nlohmann::ordered_json array = nlohmann::ordered_json::array();
+    for (const double value : values) {
+      array.push_back(std::isfinite(value) ? nlohmann::ordered_json(value) : nullptr);
+    }
+    out_[key] = std::move(array);
   }
   template <class Tag>
   void field(const char* key, StrongInt<Tag> id) {
@@ -99,6 +106,26 @@ class RecordReader {
   void field(const char* key, std::string& value) {
     if (const nlohmann::ordered_json* v = get(key, "words", &nlohmann::ordered_json::is_string)) {
       value = v->get<std::string>();
+    }
+  }
+  /// Numbers that are not finite are null, as everywhere.
+  void field(const char* key, std::vector<double>& values) {
+    const nlohmann::ordered_json* array = get(key, "an array", &nlohmann::ordered_json::is_array);
+    if (array == nullptr) return;
+    for (const nlohmann::ordered_json& value : *array) {
+      if (!value.is_number() && !value.is_null()) return fail(cat(key, ": want numbers or null"));
+      values.push_back(value.is_null() ? std::numeric_limits<double>::quiet_NaN()
+                                       : value.get<double>());
+    }
+  }
+  void field(const char* key, std::vector<int64_t>& values) {
+    const nlohmann::ordered_json* array = get(key, "an array", &nlohmann::ordered_json::is_array);
+    if (array == nullptr) return;
+    for (const nlohmann::ordered_json& value : *array) {
+      if (!value.is_number_integer() || !fits<int64_t>(value)) {
+        return fail(cat(key, ": want ", range<int64_t>()));
+      }
+      values.push_back(value.get<int64_t>());
     }
   }
   /// A key that records of earlier versions lack: what is absent stays as it is.

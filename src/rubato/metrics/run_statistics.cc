@@ -113,6 +113,7 @@ void RunStatistics::fill(RunSummary& summary) const {
   summary.bytes_up = bytes_up();
   summary.staleness_mean = staleness_mean();
   summary.staleness_max = staleness_max();
+  summary.staleness_counts = staleness_counts_;
   summary.utilisation = utilisation();
   summary.final_train_loss_nats = final_train_loss_nats();
   summary.per_worker = per_worker();

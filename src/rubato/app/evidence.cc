@@ -76,18 +76,8 @@ StatusOr<bool> EvidenceRunner::tune(const TuningFile& tuning) {
     RUBATO_ASSIGN_OR_RETURN(before, tuning_rows(path, text));
     plan.known = known_losses(before);
   }
-  RUBATO_ASSIGN_OR_RETURN(const BuiltWorkload* built, workloads_.get(base));
-  bool announced = false;
-  const auto announce = [&](const std::string& trial) {
-    if (!announced) {
-      const size_t trials = tuning.methods.size() * tuning.grids.front().size();
-      work_.say(cat(tuning.name, ": ", trials, " trials of ",
-                    short_count(training_tokens(base, *built->workload)), " tokens, ",
-                    std::min(trials, plan.known.size()), " known before"));
-    }
-    announced = true;
-    work_.say(cat(tuning.name, ": ", trial));
-  };
+  RUBATO_RETURN_IF_ERROR(estimate_tuning(tuning, base, plan.known.size()));
+  const auto announce = [&](const std::string& trial) { work_.say(cat(tuning.name, ": ", trial)); };
   const auto keep = [&](const Tuning& so_far) -> Status {
     RUBATO_RETURN_IF_ERROR(files.make_directories(parent_path(path)));
     return files.replace_file(path, tuning_json(so_far, before).dump(2) + "\n");
@@ -132,6 +122,20 @@ StatusOr<RunResult> EvidenceRunner::run_again(const Recipe& recipe) {
   own.directory.clear();
   own.pretrained = &pretrained_;
   return run_recipe(recipe, *built->workload, built->data_digest, own);
+}
+
+Status EvidenceRunner::estimate_tuning(const TuningFile& tuning, const Recipe& base, size_t known) {
+  const size_t trials = tuning.methods.size() * tuning.grids.front().size();
+  if (known >= trials) return absl::OkStatus();
+  RUBATO_ASSIGN_OR_RETURN(const Recipe recipe, recipe_for_method(base, tuning.methods.front()));
+  RUBATO_ASSIGN_OR_RETURN(const BuiltWorkload* built, workloads_.get(recipe));
+  RUBATO_ASSIGN_OR_RETURN(const double rate, measure_rate(recipe, *built));
+  const double tokens =
+      static_cast<double>(trials - known) * training_tokens(recipe, *built->workload);
+  work_.say(cat(tuning.name, ": ", trials - known, " of ", trials, " trials, ", short_count(tokens),
+                " tokens, about ", clock_time(tokens / rate), " at the rate just measured, ",
+                short_count(rate), " tokens/s"));
+  return absl::OkStatus();
 }
 
 Status EvidenceRunner::estimate(const Experiment& experiment,

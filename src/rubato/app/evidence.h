@@ -38,7 +38,8 @@ class EvidenceRunner {
   StatusOr<RunResult> run_again(const Recipe& recipe);
 
  private:
-  /// Says how many runs, tokens and seconds are ahead.
+  /// Both say how many runs, tokens and seconds are ahead.
+  Status estimate_tuning(const TuningFile& tuning, const Recipe& base, size_t known);
   Status estimate(const Experiment& experiment, const std::vector<const PlannedRun*>& missing);
   /// Tokens a second of the training phase, by 800 local steps or so of the recipe.
   StatusOr<double> measure_rate(const Recipe& recipe, const BuiltWorkload& built);

@@ -84,6 +84,13 @@ void add_cell(const Experiment& experiment, const EvidenceMatrix& matrix, size_t
       conduct_table(experiment, matrix, cell));
   add_section(page, cat("Staleness", which), "Share of the arrivals by staleness, in outer steps.",
               staleness_table(experiment, matrix, cell));
+  add_section(
+      page, cat("Outer steps", which),
+      "Means over the arrivals, then over the seeds. `cosine` is between a pseudo-gradient g "
+      "(sync: the round's mean) and the momentum m that it meets; the aligned gain 1 + beta + "
+      "beta^2 * c, c = <g, m> / |g|^2, is how far Nesterov's step goes along g, in units of "
+      "lr * g: 1.9 when they have nothing in common, about 10 when deltas repeat each other.",
+      diagnostics_table(experiment, matrix, cell));
   add_section(page, cat("Participation", which), "First seed.",
               participation_table(experiment, matrix, cell));
 }
@@ -136,7 +143,10 @@ StatusOr<RenderedFile> render_tuning(const TuningFile& tuning, std::string_view 
         }
         const bool has_loss = row.contains("val_loss_nats") && row["val_loss_nats"].is_number();
         cell = has_loss ? fixed(row["val_loss_nats"].get<double>(), 4) : "diverged";
-        if (row.value("best", false)) cell = cat("**", cell, "**");
+        if (!row.value("best", false)) continue;
+        const auto [least, largest] = std::ranges::minmax(tuning.grids[m]);
+        const bool at_edge = value == least || value == largest;
+        cell = cat("**", cell, at_edge ? "**, at the grid's edge" : "**");
       }
       table.columns.push_back({cat(value), "", ""});
       table.rows.front().push_back(cell);

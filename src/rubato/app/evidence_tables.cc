@@ -125,6 +125,35 @@ Table conduct_table(const Experiment& experiment, const EvidenceMatrix& matrix, 
   return table;
 }
 
+Table diagnostics_table(const Experiment& experiment, const EvidenceMatrix& matrix, size_t cell) {
+  Table table{{{"method", "", "what was run"},
+               {"delta norm", "", "of the pseudo-gradients as they arrive"},
+               {"step norm", "", "of what an update moves theta"},
+               {"cosine", "", "between pseudo-gradient and the momentum it meets"},
+               {"aligned gain", "", "1 + beta + beta^2 * c"},
+               {"waiting", "worker h", "virtual time of all workers without a task"}},
+              {}};
+  using Row = EvidenceRow;
+  const auto waiting_h = [](const Row& run) {
+    double seconds = 0;
+    for (const WorkerTotals& worker : run.summary.per_worker) seconds += worker.wait_s;
+    return seconds / 3600;
+  };
+  for (size_t r = 0; r < experiment.rows.size(); ++r) {
+    const auto mean = [&](const auto& of, int digits) {
+      return plain_mean(matrix.figures(r, cell, of), digits);
+    };
+    const std::string delta = mean([](const Row& run) { return run.summary.delta_norm_mean; }, 3);
+    if (!has_rows(matrix, r, cell) || delta == "-") continue;
+    table.rows.push_back({experiment.rows[r].label, delta,
+                          mean([](const Row& run) { return run.summary.step_norm_mean; }, 3),
+                          mean([](const Row& run) { return run.summary.momentum_cosine_mean; }, 3),
+                          mean([](const Row& run) { return run.summary.aligned_gain_mean; }, 2),
+                          mean(waiting_h, 2)});
+  }
+  return table;
+}
+
 Table participation_table(const Experiment& experiment, const EvidenceMatrix& matrix, size_t cell) {
   Table table{{{"method", "", "what was run"},
                {"worker", "", "its number and its seconds a step"},

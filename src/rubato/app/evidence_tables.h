@@ -13,6 +13,8 @@ Table perplexity_table(const Experiment& experiment, const EvidenceMatrix& matri
 Table ratio_table(const Experiment& experiment, const EvidenceMatrix& matrix);
 /// Loss, time, staleness and waiting of one cell.
 Table conduct_table(const Experiment& experiment, const EvidenceMatrix& matrix, size_t cell);
+/// What the outer steps of one cell were like: norms, alignment with momentum, hours lost waiting.
+Table diagnostics_table(const Experiment& experiment, const EvidenceMatrix& matrix, size_t cell);
 /// What each worker contributed and how long it waited, first seed of one cell.
 Table participation_table(const Experiment& experiment, const EvidenceMatrix& matrix, size_t cell);
 /// Share of the arrivals by staleness, over the seeds of one cell.

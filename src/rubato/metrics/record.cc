@@ -49,6 +49,10 @@ void walk_update(Visitor& v, Record& r) {
   v.small("staleness", r.staleness);
   v.field("version", r.version);
   v.field("delta_norm", r.delta_norm);
+  v.later_field("momentum_cosine", r.momentum_cosine);
+  v.later_field("momentum_norm", r.momentum_norm);
+  v.later_field("step_norm", r.step_norm);
+  v.later_field("aligned_gain", r.aligned_gain);
   v.later_field("bytes_down", r.bytes_down);
   v.later_field("bytes_up", r.bytes_up);
   v.field("verdict", r.verdict);
@@ -102,6 +106,10 @@ void walk_summary(Visitor& v, Record& r) {
   v.later_field("staleness_counts", r.staleness_counts);
   v.field("time_to_sync_loss_s", r.time_to_sync_loss_s);
   v.field("utilisation", r.utilisation);
+  v.later_field("delta_norm_mean", r.delta_norm_mean);
+  v.later_field("step_norm_mean", r.step_norm_mean);
+  v.later_field("momentum_cosine_mean", r.momentum_cosine_mean);
+  v.later_field("aligned_gain_mean", r.aligned_gain_mean);
   v.field("params_digest", r.params_digest);
   v.column("worker_updates", r.per_worker, &WorkerTotals::updates);
   v.column("worker_steps", r.per_worker, &WorkerTotals::steps);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -56,6 +57,11 @@ struct UpdateRecord {
   int64_t bytes_down = 0;      // [bytes] of the parameters that were sent to the worker
   int64_t bytes_up = 0;        // [bytes] of what the worker sent back
   std::string verdict;         // applied | held | discarded | rejected:REASON
+  // Of the outer step that it was part of; NaN where nothing was measured or there is no momentum.
+  double momentum_cosine = std::numeric_limits<double>::quiet_NaN();  // of delta and momentum
+  double momentum_norm = std::numeric_limits<double>::quiet_NaN();    // before the step
+  double step_norm = std::numeric_limits<double>::quiet_NaN();        // |theta after - before|
+  double aligned_gain = std::numeric_limits<double>::quiet_NaN();     // 1 + beta + beta^2 * c
 
   /// The verdict's first word is `word`: has_verdict("rejected") is true for rejected:late.
   bool has_verdict(std::string_view word) const;
@@ -131,6 +137,10 @@ struct RunSummary {
   std::vector<int64_t> staleness_counts;      // element s: arrivals of staleness s, likewise
   std::optional<double> time_to_sync_loss_s;  // virtual; null when never or not compared
   double utilisation = 0;                     // share of the workers' time spent training
+  double delta_norm_mean = 0;                 // the means are over arrivals that were not rejected
+  double step_norm_mean = 0;                  // and have the figure; NaN without any
+  double momentum_cosine_mean = 0;
+  double aligned_gain_mean = 0;
   std::string params_digest;
   std::vector<WorkerTotals> per_worker;  // by worker id; arrays worker_* in JSON
 

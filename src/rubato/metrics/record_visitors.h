@@ -34,7 +34,7 @@ class RecordWriter {
   void field(const char* key, double value) { real(key, value); }
   template <class T>
   void later_field(const char* key, const T& value) {
-    out_[key] = value;
+    field(key, value);
   }
   void field(const char* key, const std::optional<double>& value) {
     real(key, value.value_or(std::numeric_limits<double>::quiet_NaN()));

@@ -1,6 +1,7 @@
 #include "rubato/metrics/run_statistics.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 namespace rubato {
@@ -90,9 +91,24 @@ double Contributions::utilisation() const {
   return all > 0 ? to_seconds(train) / to_seconds(all) : 0;
 }
 
+void RunStatistics::Mean::add(double value) {
+  if (!std::isfinite(value)) return;
+  sum += value;
+  ++count;
+}
+
+double RunStatistics::Mean::get() const {
+  return count == 0 ? std::numeric_limits<double>::quiet_NaN() : sum / static_cast<double>(count);
+}
+
 void RunStatistics::add(const UpdateRecord& record) {
   Contributions::add(record);
-  if (!record.has_verdict("rejected")) losses_.push_back({record.train_loss_nats, record.tokens});
+  if (record.has_verdict("rejected")) return;
+  losses_.push_back({record.train_loss_nats, record.tokens});
+  delta_norm_.add(record.delta_norm);
+  step_norm_.add(record.step_norm);
+  momentum_cosine_.add(record.momentum_cosine);
+  aligned_gain_.add(record.aligned_gain);
 }
 
 double RunStatistics::final_train_loss_nats() const {
@@ -113,8 +129,12 @@ void RunStatistics::fill(RunSummary& summary) const {
   summary.bytes_up = bytes_up();
   summary.staleness_mean = staleness_mean();
   summary.staleness_max = staleness_max();
-  summary.staleness_counts = staleness_counts_;
+  summary.staleness_counts = staleness_counts();
   summary.utilisation = utilisation();
+  summary.delta_norm_mean = delta_norm_.get();
+  summary.step_norm_mean = step_norm_.get();
+  summary.momentum_cosine_mean = momentum_cosine_.get();
+  summary.aligned_gain_mean = aligned_gain_.get();
   summary.final_train_loss_nats = final_train_loss_nats();
   summary.per_worker = per_worker();
 }

@@ -66,7 +66,14 @@ class RunStatistics : public Contributions {
     double nats;
     int64_t tokens;
   };
+  struct Mean {  // of the figures that are finite
+    double sum = 0;
+    int64_t count = 0;
+    void add(double value);
+    double get() const;  // NaN without any
+  };
   std::vector<Loss> losses_;
+  Mean delta_norm_, step_norm_, momentum_cosine_, aligned_gain_;
 };
 
 /// [s] virtual time of the first evaluation of the training phase at or below `threshold_nats`;

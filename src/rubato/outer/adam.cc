@@ -6,6 +6,7 @@
 // State: 2 P (m, v) and the count t.
 // Invariant: the first step is lr*g/(|g| + eps) (Adam.* in terminals_test).
 #include <cmath>
+#include <limits>
 
 #include "rubato/base/multiversion.h"
 #include "rubato/outer/kernels.h"
@@ -44,7 +45,7 @@ class Adam final : public OuterStage {
     walk.plane("v", v_);
     walk.counter("t", t_);
   }
-  std::span<const float> momentum() const override { return m_; }
+  MomentumView momentum() const override { return {m_, std::numeric_limits<double>::quiet_NaN()}; }
   /// a = lr/(1-beta1^t), b = 1/(1-beta2^t).
   StagePlan plan(const UpdateFacts&) override {
     const auto t = static_cast<double>(++t_);

@@ -112,7 +112,7 @@ Status OuterChain::check_needs(const std::vector<Stage>& stages) {
                                             stages[i - 1].name, ", want it first; it reads what ",
                                             "arrived as it arrived"));
     }
-    if (needs.momentum && stages.back().stage->momentum().empty()) {
+    if (needs.momentum && stages.back().stage->momentum().plane.empty()) {
       return absl::InvalidArgumentError(cat("[", kWho, "] got ", stages[i].name, " in front of ",
                                             stages.back().name, ", want a rule with momentum"));
     }
@@ -151,6 +151,44 @@ size_t OuterChain::plan_stages(const UpdateFacts& facts) {
   return stages_.size();
 }
 
+void OuterChain::measure_updates() { sums_.resize(static_cast<size_t>(pieces_.size())); }
+
+void OuterChain::apply_terminal(Block& block, const MomentumView& momentum, PieceSums& sums) {
+  const auto size = static_cast<size_t>(block.size);
+  const std::span<const float> g(block.g, size), theta(block.theta, size);
+  sums.gg += dot(g, g);
+  if (!momentum.plane.empty()) {
+    const auto m = momentum.plane.subspan(static_cast<size_t>(block.offset), size);
+    sums.gm += dot(g, m);
+    sums.mm += dot(m, m);
+  }
+  float moved[kRuleBlockFloats];
+  std::ranges::copy(theta, moved);
+  stages_.back().stage->apply(block, plans_.back());
+  const std::span<float> step(moved, size);
+  subtract(step, theta, step);
+  sums.step += dot(step, step);
+}
+
+// Pieces are added in their order, whoever measured them.
+void OuterChain::conclude_measurement(double beta, bool has_momentum) {
+  PieceSums all;
+  for (PieceSums& piece : sums_) {
+    all.gg += piece.gg;
+    all.gm += piece.gm;
+    all.mm += piece.mm;
+    all.step += piece.step;
+    piece = {};
+  }
+  last_update_ = {};
+  last_update_.step_norm = std::sqrt(all.step);
+  if (!has_momentum) return;
+  last_update_.momentum_norm = std::sqrt(all.mm);
+  if (!(all.gg > 0) || !(all.mm > 0)) return;
+  last_update_.momentum_cosine = all.gm / std::sqrt(all.gg * all.mm);
+  last_update_.aligned_gain = 1 + beta + beta * beta * all.gm / all.gg;
+}
+
 Verdict OuterChain::apply(const DeltaSource& delta, std::span<const float> base,
                           const UpdateFacts& facts, std::span<float> theta, ThreadPool* pool) {
   RUBATO_CHECK(delta.size() == num_params_ && static_cast<int64_t>(theta.size()) == num_params_);
@@ -159,11 +197,12 @@ Verdict OuterChain::apply(const DeltaSource& delta, std::span<const float> base,
   const int64_t limit = max_staleness();
   if (limit >= 0 && facts.staleness > limit) return Verdict::kDrop;
 
-  const std::span<const float> m =
-      needs_.momentum ? stages_.back().stage->momentum() : std::span<const float>();
+  const MomentumView momentum = stages_.back().stage->momentum();
+  const std::span<const float> m = needs_.momentum ? momentum.plane : std::span<const float>();
   UpdateFacts measured = facts;
   measure_.measure(pieces_, delta, m, pool, measured);
   const size_t reached = plan_stages(measured);
+  const bool measures = !sums_.empty() && reached == stages_.size();
   pieces_.for_each(pool, [&](int64_t i) {
     alignas(64) float scratch[kRuleBlockFloats], decoded[kRuleBlockFloats];
     const Pieces::Piece& piece = pieces_[i];
@@ -180,9 +219,12 @@ Verdict OuterChain::apply(const DeltaSource& delta, std::span<const float> base,
                   .scratch = scratch,
                   .base = needs_.task_base ? base.data() + offset : nullptr,
                   .m = needs_.momentum ? m.data() + offset : nullptr};
-      for (size_t s = 0; s < reached; ++s) stages_[s].stage->apply(block, plans_[s]);
+      const size_t plainly = measures ? reached - 1 : reached;
+      for (size_t s = 0; s < plainly; ++s) stages_[s].stage->apply(block, plans_[s]);
+      if (measures) apply_terminal(block, momentum, sums_[static_cast<size_t>(i)]);
     }
   });
+  if (!sums_.empty()) conclude_measurement(momentum.beta, measures && !momentum.plane.empty());
   return plans_[reached - 1].hold ? Verdict::kHold : Verdict::kPass;
 }
 

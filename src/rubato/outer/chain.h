@@ -2,6 +2,7 @@
 // an update and is all that the server's model knows of outer rules.
 #pragma once
 
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -30,6 +31,19 @@ enum class Verdict {
   kPass,  // theta moved
   kHold,  // a link keeps the update: the stages up to it are applied, theta stays
   kDrop,  // discarded as too stale: no stage is planned or applied
+};
+
+/// How an update lay to the momentum it met, and how far it moved theta. NaN where there is nothing
+/// to measure: no momentum yet, or none at all.
+struct UpdateGeometry {
+  static constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  double momentum_cosine =
+      kNone;                     // between g, as the terminal rule read it, and m before the update
+  double momentum_norm = kNone;  // |m| before the update
+  double step_norm = kNone;      // |theta after - theta before|; 0 for an update that a link holds
+  /// 1 + beta + beta^2 * c, c = <g, m> / |g|^2: Nesterov's step along g, in units of lr * g. About
+  /// 1 / (1 - beta) while deltas repeat each other, 1 + beta when they have nothing in common.
+  double aligned_gain = kNone;
 };
 
 class OuterChain {
@@ -62,6 +76,12 @@ class OuterChain {
   Verdict apply(std::span<const WeightedSum::Member> group, std::span<const float> base,
                 const UpdateFacts& facts, std::span<float> theta, ThreadPool* pool);
 
+  /// From now on apply() measures what it does: in the same pass, on blocks that are hot, changing
+  /// no bit of anything. Costs four sums of products a float.
+  void measure_updates();
+  /// Of the last apply() after measure_updates().
+  const UpdateGeometry& last_update() const { return last_update_; }
+
   /// Turns `theta` [P], a copy of the model, into the parameters that workers are dispatched with:
   /// leaves it as it is unless needs().looks_ahead.
   void dispatch_point(std::span<float> theta, ThreadPool* pool) const;
@@ -75,6 +95,12 @@ class OuterChain {
 
   /// Plans stage after stage until one holds; returns how many are to be applied.
   size_t plan_stages(const UpdateFacts& facts);
+  /// Of one piece, in double.
+  struct PieceSums {
+    double gg = 0, gm = 0, mm = 0, step = 0;
+  };
+  void apply_terminal(Block& block, const MomentumView& momentum, PieceSums& sums);
+  void conclude_measurement(double beta, bool has_momentum);
 
   static StageNeeds needs_of(const std::vector<Stage>& stages);
   /// InvalidArgument when a stage cannot have what it needs where it stands.
@@ -87,6 +113,8 @@ class OuterChain {
   std::optional<GroupMerge> merge_;  // when needs_.group
   std::vector<Stage> stages_;
   std::vector<StagePlan> plans_;
+  std::vector<PieceSums> sums_;  // by piece; only when updates are measured
+  UpdateGeometry last_update_;
 };
 
 }  // namespace rubato

@@ -75,7 +75,7 @@ class DelayedNesterov final : public OuterStage {
     walk.plane("sum", sum_);
     walk.counter("arrivals", arrivals_);
   }
-  std::span<const float> momentum() const override { return m_; }
+  MomentumView momentum() const override { return {m_, beta_}; }
   StageNeeds needs() const override { return {.groups = by_groups_}; }
   /// a = arrivals before this one since the last milestone, b = the factor of m in theta's step,
   /// c = 1 at a milestone.

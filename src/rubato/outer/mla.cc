@@ -7,6 +7,8 @@
 // workers start from the look-ahead point differs between sources, so it is an option.
 // State: 1 P (m). Looking ahead costs one pass over a copy of theta per published version.
 // Invariant: gamma 0 is sgd (Mla.* in successors_test).
+#include <limits>
+
 #include "rubato/base/multiversion.h"
 #include "rubato/outer/kernels.h"
 
@@ -33,7 +35,7 @@ class Mla final : public OuterStage {
       : lr_(lr), gamma_(gamma), looks_ahead_(looks_ahead), m_(static_cast<size_t>(num_params)) {}
   StageNeeds needs() const override { return {.looks_ahead = looks_ahead_}; }
   void walk_state(StateWalk& walk) override { walk.plane("m", m_); }
-  std::span<const float> momentum() const override { return m_; }
+  MomentumView momentum() const override { return {m_, std::numeric_limits<double>::quiet_NaN()}; }
   StagePlan plan(const UpdateFacts&) override { return {.a = lr_, .b = gamma_}; }
   void apply(Block& block, const StagePlan& plan) override {
     mla_step(block.theta, m_.data() + block.offset, block.g, block.size, static_cast<float>(plan.a),

@@ -24,7 +24,7 @@ class Momentum final : public OuterStage {
   Momentum(double lr, double beta, int64_t num_params)
       : lr_(lr), beta_(beta), m_(static_cast<size_t>(num_params)) {}
   void walk_state(StateWalk& walk) override { walk.plane("m", m_); }
-  std::span<const float> momentum() const override { return m_; }
+  MomentumView momentum() const override { return {m_, beta_}; }
   StagePlan plan(const UpdateFacts&) override { return {.a = lr_, .b = beta_}; }
   void apply(Block& block, const StagePlan& plan) override {
     momentum_step(block.theta, m_.data() + block.offset, block.g, block.size,

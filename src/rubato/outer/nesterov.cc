@@ -25,7 +25,7 @@ class Nesterov final : public OuterStage {
   Nesterov(double lr, double beta, int64_t num_params)
       : lr_(lr), beta_(beta), m_(static_cast<size_t>(num_params)) {}
   void walk_state(StateWalk& walk) override { walk.plane("m", m_); }
-  std::span<const float> momentum() const override { return m_; }
+  MomentumView momentum() const override { return {m_, beta_}; }
   StagePlan plan(const UpdateFacts&) override { return {.a = lr_, .b = beta_}; }
   void apply(Block& block, const StagePlan& plan) override {
     nesterov_step(block.theta, m_.data() + block.offset, block.g, block.size,

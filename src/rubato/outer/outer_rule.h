@@ -88,6 +88,12 @@ struct Block {
   const float* m = nullptr;     // the terminal rule's momentum; null unless needs().momentum
 };
 
+/// What a terminal rule accumulates: the plane as it stands, and its decay.
+struct MomentumView {
+  std::span<const float> plane;  // [P]; empty for a rule without
+  double beta = 0;               // NaN where it is not m = beta*m + g
+};
+
 /// One link or terminal rule.
 class OuterStage {
  public:
@@ -101,8 +107,6 @@ class OuterStage {
   virtual int64_t arrivals_per_step() const { return 1; }
   /// Names every plane [P] and counter once; saving, restoring and comparing share this walk.
   virtual void walk_state(StateWalk& /*walk*/) {}
-  /// A terminal rule's momentum [P], the direction it would go on in; empty: it has none.
-  virtual std::span<const float> momentum() const { return {}; }
   /// For a link that needs().group: chooses what every member's tensors count, in place of the
   /// gate's weights. Called before the update is planned, never for a lone delta.
   virtual void merge(GroupMerge& /*group*/) {}
@@ -115,6 +119,8 @@ class OuterStage {
   /// For a terminal rule that needs().looks_ahead: moves block.theta, here a copy of the model, to
   /// where workers start. Only offset, size and theta of the block are set.
   virtual void dispatch_point(Block& /*block*/) const {}
+  /// Of a terminal rule: the direction it would go on in.
+  virtual MomentumView momentum() const { return {}; }
 };
 
 /// What a stage may know when it is made.

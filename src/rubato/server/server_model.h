@@ -42,6 +42,9 @@ class ServerModel {
   /// Theta to keep while it goes on: the published version where that is the same, or a copy.
   PublishedParams share_theta();
   StageNeeds needs() const { return chain_->needs(); }
+  /// See OuterChain: what the last apply() did, once measure_updates() was called.
+  void measure_updates() { chain_->measure_updates(); }
+  const UpdateGeometry& last_update() const { return chain_->last_update(); }
   /// Replaces theta [P], for a restored run.
   void set_theta(std::span<const float> theta);
   /// The chain's state; theta is saved apart, under its tensors' names.

@@ -13,7 +13,8 @@ Status Simulation::divergence(std::string_view what) const {
           "lr.warmup_steps"));
 }
 
-void Simulation::record(const Flight& flight, int64_t staleness, std::string verdict) {
+void Simulation::record(const Flight& flight, int64_t staleness, std::string verdict,
+                        const UpdateGeometry& geometry) {
   const TaskRun& run = *flight.run;
   // In k x batch everybody exchanges something in every step.
   const int64_t exchanges =
@@ -32,7 +33,11 @@ void Simulation::record(const Flight& flight, int64_t staleness, std::string ver
                    .delta_norm = flight.sent.norm,
                    .bytes_down = exchanges * payload_.down_bytes,
                    .bytes_up = exchanges * payload_.up_bytes,
-                   .verdict = std::move(verdict)});
+                   .verdict = std::move(verdict),
+                   .momentum_cosine = geometry.momentum_cosine,
+                   .momentum_norm = geometry.momentum_norm,
+                   .step_norm = geometry.step_norm,
+                   .aligned_gain = geometry.aligned_gain});
 }
 
 void Simulation::record_wait(WorkerId id, const Idle& idle, Nanos end) {

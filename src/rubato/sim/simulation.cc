@@ -93,6 +93,7 @@ StatusOr<std::unique_ptr<Simulation>> Simulation::make(SimulationConfig config,
   sim->pool_ = make_update_pool(c.threads, num_params);
   sim->server_ = std::make_unique<ServerModel>(std::move(theta), std::move(machine.chain),
                                                sim->pool_.get(), codecs.down);
+  sim->server_->measure_updates();
   sim->payload_ = payload;
   sim->uplink_.emplace(codecs.up, num_params, c.fleet.size());
   RUBATO_ASSIGN_OR_RETURN(sim->executors_,
@@ -314,7 +315,8 @@ void Simulation::apply(const Apply& effect) {
   server_->apply(effect, deltas);
   progress_.staleness = effect.staleness;
   for (const Apply::Member& member : effect.members) {
-    record(flights_.at(member.task), member.staleness, effect.moves_theta ? "applied" : "held");
+    record(flights_.at(member.task), member.staleness, effect.moves_theta ? "applied" : "held",
+           server_->last_update());
     drop_flight(member.task);
   }
 }

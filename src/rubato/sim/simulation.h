@@ -155,7 +155,8 @@ class Simulation {
   void apply(const Apply& effect);
   void dispatch(const Task& task);
   void drop_flight(TaskId task);
-  void record(const Flight& flight, int64_t staleness, std::string verdict);
+  void record(const Flight& flight, int64_t staleness, std::string verdict,
+              const UpdateGeometry& geometry = {});
   void record_wait(WorkerId id, const Idle& idle, Nanos end);
   void record_wait_before(Flight& flight);
   void record_work(const Flight& flight);

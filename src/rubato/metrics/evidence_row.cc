@@ -1,6 +1,7 @@
 #include "rubato/metrics/evidence_row.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "rubato/metrics/record_visitors.h"
 
@@ -38,6 +39,11 @@ StatusOr<EvidenceRow> read_row(std::string_view line) {
     return absl::DataLossError("got curves of different lengths, want one entry an evaluation");
   }
   RUBATO_ASSIGN_OR_RETURN(row.summary, summary_from_json(object["summary"].dump()));
+  const auto is_speed = [](double seconds) { return seconds >= 1e-9 && seconds <= 1e9; };
+  if (row.seconds_per_step.empty() || !std::ranges::all_of(row.seconds_per_step, is_speed) ||
+      row.summary.per_worker.size() > row.seconds_per_step.size()) {
+    return absl::DataLossError("got no fleet of the summary's workers in seconds_per_step");
+  }
   return row;
 }
 
@@ -71,11 +77,13 @@ StatusOr<size_t> read_evidence_rows(std::string_view who, std::string_view text,
 
 EvidenceRow at_speeds(EvidenceRow row, const std::vector<double>& seconds_per_step) {
   RUBATO_CHECK(seconds_per_step.size() == row.seconds_per_step.size());
-  const Nanos before = from_seconds(std::ranges::max(row.seconds_per_step));
-  const Nanos after = from_seconds(std::ranges::max(seconds_per_step));
+  // In nanoseconds; as doubles, which hold whole ones for a hundred days and overflow nowhere.
+  const auto nanos = [](double seconds) { return std::round(seconds * 1e9); };
+  const double before = nanos(std::ranges::max(row.seconds_per_step));
+  const double after = nanos(std::ranges::max(seconds_per_step));
   row.seconds_per_step = seconds_per_step;
   const auto retimed = [&](double seconds) {  // a whole number of the slowest worker's steps
-    return to_seconds(from_seconds(seconds) / before * after);
+    return std::round(nanos(seconds) / before) * after / 1e9;
   };
   RunSummary& summary = row.summary;
   for (double& time_s : row.curve_time_s) time_s = retimed(time_s);
@@ -86,7 +94,7 @@ EvidenceRow at_speeds(EvidenceRow row, const std::vector<double>& seconds_per_st
   double train_s = 0;
   for (size_t i = 0; i < summary.per_worker.size(); ++i) {
     WorkerTotals& worker = summary.per_worker[i];
-    worker.train_s = to_seconds(worker.steps * from_seconds(seconds_per_step[i]));
+    worker.train_s = static_cast<double>(worker.steps) * nanos(seconds_per_step[i]) / 1e9;
     worker.wait_s = summary.virtual_time_s - worker.train_s;
     train_s += worker.train_s;
   }

@@ -32,6 +32,12 @@ Experiment experiment() {
   return e;
 }
 
+std::vector<PlannedRun> planned_runs(const Experiment& e) {
+  auto plan = plan_experiment(e, {});
+  EXPECT_TRUE(plan.ok()) << plan.status();
+  return *std::move(plan);
+}
+
 class EvidenceTest : public ::testing::Test {
  protected:
   EvidenceBook book() {
@@ -45,7 +51,7 @@ class EvidenceTest : public ::testing::Test {
     work.environment.files = &files_;
     work.environment.directory = "runs";
     work.environment.build_id = build_;
-    work.environment.clock = [this] { return now_ += kNanosPerSecond; };
+    work.environment.clock = [this] { return now_ += kNanosPerSecond / 1000; };
     work.environment.stop = &stop_;
     work.processor = "a processor";
     work.today = [] { return std::string("2026-11-25"); };
@@ -70,7 +76,7 @@ class EvidenceTest : public ::testing::Test {
   std::vector<std::string> digests(const Experiment& e) {
     std::vector<std::string> digests;
     const EvidenceBook rows_book = book();
-    for (const PlannedRun& run : *plan_experiment(e, {})) {
+    for (const PlannedRun& run : planned_runs(e)) {
       const auto row = rows_book.find(run);
       digests.push_back(row ? row->summary.params_digest : "missing");
     }
@@ -152,7 +158,7 @@ TEST_F(EvidenceTest, SpeedsOnlySetTheClockOfWhoeverWaitsForTheSlowest) {
   EvidenceBook nothing = *EvidenceBook::open(files_, "elsewhere");
   EvidenceRunner runner(work(), nothing);
   int borrowed = 0;
-  for (const PlannedRun& planned : *plan_experiment(experiment(), {})) {
+  for (const PlannedRun& planned : planned_runs(experiment())) {
     const auto row = rows.find(planned);
     ASSERT_TRUE(row);
     if (planned.cell == 0 || !speeds_only_set_the_clock(planned.recipe)) continue;
@@ -176,10 +182,10 @@ TEST_F(EvidenceTest, SpeedsOnlySetTheClockOfWhoeverWaitsForTheSlowest) {
 }
 
 TEST_F(EvidenceTest, SpeedsOfAnyoneElseDecideTheLosses) {
-  for (const PlannedRun& planned : *plan_experiment(experiment(), {})) {
+  for (const PlannedRun& planned : planned_runs(experiment())) {
     const bool asynchronous = planned.recipe.text("run.method") == "dn-dylu";
     EXPECT_EQ(speeds_only_set_the_clock(planned.recipe), !asynchronous);
-    if (asynchronous) EXPECT_EQ(planned.losses_digest, planned.recipe.digest());
+    EXPECT_EQ(planned.losses_digest == planned.recipe.digest(), asynchronous);
     // Arrivals in another order are summed in another order.
     const auto unsorted = planned.recipe.with("fleet.seconds_per_step",
                                               std::vector<double>{1.0, 2.0, 1.5, 3.0}, "test");

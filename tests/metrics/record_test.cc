@@ -17,8 +17,9 @@ EvalRecord sample_eval() {
 }
 
 UpdateRecord sample_update() {
-  return {5'000'000'000, WorkerId(3), 2,           TaskId(17), ShardId(2), 8,  16384,          3.5,
-          4e-4,          3,           Version(18), 0.1,        4096,       64, "rejected:late"};
+  return {
+      5'000'000'000, WorkerId(3), 2,    TaskId(17), ShardId(2),      8,     16384, 3.5,  4e-4, 3,
+      Version(18),   0.1,         4096, 64,         "rejected:late", -0.25, 0.5,   0.75, 1.875};
 }
 
 RunSummary sample_summary() {
@@ -36,6 +37,11 @@ RunSummary sample_summary() {
   s.server_updates = 3;
   s.arrivals = 4;
   s.discarded = 5;
+  s.staleness_counts = {2, 0, 1};
+  s.delta_norm_mean = 0.5;
+  s.step_norm_mean = 0.25;
+  s.momentum_cosine_mean = -0.125;
+  s.aligned_gain_mean = 1.75;
   s.rejected = 6;
   s.bytes_down = 5'000'000'000;
   s.bytes_up = 7;

@@ -108,24 +108,16 @@ class RecordReader {
       value = v->get<std::string>();
     }
   }
-  /// Numbers that are not finite are null, as everywhere.
-  void field(const char* key, std::vector<double>& values) {
+  /// Reals that are not finite are null, as everywhere.
+  template <class T>
+  void field(const char* key, std::vector<T>& values) {
     const nlohmann::ordered_json* array = get(key, "an array", &nlohmann::ordered_json::is_array);
     if (array == nullptr) return;
     for (const nlohmann::ordered_json& value : *array) {
-      if (!value.is_number() && !value.is_null()) return fail(cat(key, ": want numbers or null"));
-      values.push_back(value.is_null() ? std::numeric_limits<double>::quiet_NaN()
-                                       : value.get<double>());
-    }
-  }
-  void field(const char* key, std::vector<int64_t>& values) {
-    const nlohmann::ordered_json* array = get(key, "an array", &nlohmann::ordered_json::is_array);
-    if (array == nullptr) return;
-    for (const nlohmann::ordered_json& value : *array) {
-      if (!value.is_number_integer() || !fits<int64_t>(value)) {
-        return fail(cat(key, ": want ", range<int64_t>()));
-      }
-      values.push_back(value.get<int64_t>());
+      const bool whole = value.is_number_integer() && fits<int64_t>(value);
+      const bool real = !std::is_integral_v<T> && (value.is_number() || value.is_null());
+      if (!whole && !real) return fail(cat(key, ": got ", value.dump(), ", want numbers"));
+      values.push_back(value.is_null() ? std::numeric_limits<T>::quiet_NaN() : value.get<T>());
     }
   }
   /// A key that records of earlier versions lack: what is absent stays as it is.

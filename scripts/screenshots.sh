@@ -10,13 +10,13 @@ rubato=build/release/rubato
 [ -f "$runs/report.html" ] || { printf 'screenshots: got no %s, want what ./run demo leaves\n' "$runs/report.html" >&2; exit 1; }
 scratch=$(mktemp -d)
 trap 'kill "${server:-}" 2>/dev/null || true; rm -rf "$scratch"' EXIT
-mkdir -p docs/images
+mkdir -p images
 
 # shot URL NAME WIDTH HEIGHT
 shot() {
   chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$scratch/profile" \
-    --virtual-time-budget=8000 --window-size="$3,$4" --screenshot="docs/images/$2.png" "$1" >/dev/null 2>&1
-  printf 'docs/images/%s.png\n' "$2"
+    --virtual-time-budget=8000 --window-size="$3,$4" --screenshot="images/$2.png" "$1" >/dev/null 2>&1
+  printf 'images/%s.png\n' "$2"
 }
 
 shot "file://$(realpath "$runs")/report.html" report 1180 945

@@ -377,12 +377,12 @@ TEST(Run, ADiskThatIsFullForAMomentStopsTheRun) {
   const auto want = run(recipe, whole);
   ASSERT_TRUE(want.ok()) << want.status();
 
-  int readings = 0;  // of the clock, before the records of every evaluation are written
+  int readings = 0;  // of the clock; after a second records are written
   parts.clock = [&] {
     ++readings;
     if (readings == 50) files.fill_after(0);
     if (readings > 50) files.fill_after(std::numeric_limits<int64_t>::max());
-    return Nanos{0};
+    return readings == 50 ? kNanosPerSecond : Nanos{0};
   };
   const auto stopped = run(recipe, parts);
   ASSERT_TRUE(absl::IsResourceExhausted(stopped.status())) << stopped.status();

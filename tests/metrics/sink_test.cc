@@ -88,7 +88,9 @@ TEST(JsonlSink, ResumedRunContinuesFromTheNotedOffset) {
 TEST(JsonlSink, EvaluationsBehindTheNotedOffsetAreKept) {
   const TemporaryDirectory temporary;
   const std::string& directory = temporary.path();
-  const EvalRecord early{.local_steps = 1}, late{.local_steps = 3};
+  EvalRecord early, late;
+  early.local_steps = 1;
+  late.local_steps = 3;
   JsonlOffset noted;
   {
     auto sink = JsonlSink::open(disk(), directory);

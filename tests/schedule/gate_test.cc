@@ -200,10 +200,8 @@ TEST(QuorumGate, GraceIsAShareOfTheShortestTaskBehindTheKthDelta) {
 
 TEST(QuorumGate, AnOverdueWorkerIsWaitedForUntilTheTimer) {
   const Times arrived = {10 * kSecond}, late = {9 * kSecond};
-  GateView view{.now = 10 * kSecond,
-                .expected = late,
-                .arrived = arrived,
-                .shortest_task = kSecond};
+  GateView view{
+      .now = 10 * kSecond, .expected = late, .arrived = arrived, .shortest_task = kSecond};
   const GateDecision waits = quorum(1, 1)->decide(view);
   EXPECT_FALSE(waits.close);
   view.now = waits.wait_until;

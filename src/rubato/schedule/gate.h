@@ -16,9 +16,9 @@ namespace rubato {
 
 struct GateView {
   Nanos now = 0;
-  Nanos opened = 0;                 // the first finish of this window (tau_sync)
-  std::span<const Nanos> expected;  // expected arrival of every outstanding task, in any order
-  bool timer_fired = false;         // asked by the timer that an earlier decision set
+  Nanos opened = 0;                     // the first finish of this window (tau_sync)
+  std::span<const Nanos> expected;      // expected arrival of every outstanding task, in any order
+  bool timer_fired = false;             // asked by the timer that an earlier decision set
   std::span<const Nanos> arrived = {};  // under a gate that averages: when each of the group's
                                         // deltas came, in order
   Nanos shortest_task = 0;              // the shortest time that one of them was out

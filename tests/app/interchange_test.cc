@@ -38,8 +38,9 @@ Outcome run(const std::vector<std::string>& args) {
 class Interchange : public testing::Test {
  protected:
   void SetUp() override {
-    const std::string text = cat(RUBATO_SOURCE_DIR, "/docs");
-    ok({"prepare", text, "--out", path("data"), "--vocab", "400", "--shards", "2"});
+    const std::string docs = cat(RUBATO_SOURCE_DIR, "/docs/");
+    ok({"prepare", docs + "formats.md", docs + "metrics.md", docs + "operating.md", "--out",
+        path("data"), "--vocab", "400", "--shards", "2"});
   }
   std::string path(const std::string& name) const { return temporary_.path() + "/" + name; }
   Outcome ok(const std::vector<std::string>& args) {
@@ -107,7 +108,7 @@ TEST_F(Interchange, WhatDoesNotFitTheInitialModelIsSaid) {
   };
   EXPECT_THAT(refused(init({"--set", "model.width=48"})),
               HasSubstr("--set: model.width: got 48, want 32 as the model in"));
-  ok({"prepare", cat(RUBATO_SOURCE_DIR, "/docs"), "--out", path("bytes")});
+  ok({"prepare", cat(RUBATO_SOURCE_DIR, "/docs/formats.md"), "--out", path("bytes")});
   const std::string other = refused(init({"--set", cat("data.directory=", path("bytes"))}));
   EXPECT_THAT(other, HasSubstr("got a model with tokenizer"));
   EXPECT_THAT(other, HasSubstr(cat("`rubato prepare TEXT --tokenizer ", path("start"),

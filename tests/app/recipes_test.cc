@@ -124,7 +124,7 @@ TEST(Recipes, AModelIsMeasuredWithItsOwnTokenizerOnly) {
     program({"prepare", source + text, "--out", directory + name, "--vocab", "400"}, kExitOk);
   };
   prepare("/src/rubato/app", "/code");
-  prepare("/docs", "/prose");
+  prepare("/docs/operating.md", "/prose");
   const std::string out = directory + "/run";
   program(
       {"train", source + "/recipes/tiny-lm.toml", "--set", "data.directory=" + directory + "/code",

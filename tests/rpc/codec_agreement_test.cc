@@ -157,7 +157,7 @@ TEST(AgreedCodec, OutlivesTheSessionUntilTheNextHello) {
   EXPECT_EQ(rig.push(0, delta, 1 << 20)->verdict(), v1::PushReply::VERDICT_APPLIED);
   const auto changed = rig.reception().attend(WorkerId(0), peer_hello(rig, "bf16"));
   ASSERT_TRUE(changed.ok());
-  const v1::Task next = PeerRig::next_task(**session);
+  const v1::Task next = PeerRig::next_task(**changed);
   expect_refusal(rig.push(0, rig.delta_by(int8, next)).status(), Code::kInvalidArgument,
                  "codec: got int8, want bf16");
 }

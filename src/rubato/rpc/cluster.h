@@ -141,7 +141,8 @@ class Cluster {
 
   void write_records(const LoggedEvent& record, const Effects& effects);
   void write_lost(WorkerId worker, const LoggedEvent& record);
-  void write_update(const LoggedEvent& record, TaskId task, int64_t staleness, std::string verdict);
+  void write_update(const LoggedEvent& record, TaskId task, int64_t staleness, std::string verdict,
+                    const UpdateGeometry& geometry = {});
   void evaluate_if_due(bool at_end);
   void collect_evaluations();
 

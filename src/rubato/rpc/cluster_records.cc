@@ -19,7 +19,7 @@ void Cluster::write_records(const LoggedEvent& record, const Effects& effects) {
         const auto held = held_records_.extract(member.task);
         if (!held.empty())
           write_update(held.mapped(), member.task, member.staleness,
-                       apply->moves_theta ? "applied" : "held");
+                       apply->moves_theta ? "applied" : "held", state_->last_update());
       }
     } else if (const auto* discard = std::get_if<Discard>(&effect)) {
       held_records_.erase(discard->task);
@@ -65,7 +65,7 @@ void Cluster::write_lost(WorkerId worker, const LoggedEvent& record) {
 }
 
 void Cluster::write_update(const LoggedEvent& record, TaskId id, int64_t staleness,
-                           std::string verdict) {
+                           std::string verdict, const UpdateGeometry& geometry) {
   const auto& update = std::get<UpdateArrived>(record.event);
   const auto found = recorded_tasks_.extract(id);
   if (found.empty()) return;  // of a task that was given up, or dispatched before a snapshot
@@ -83,7 +83,11 @@ void Cluster::write_update(const LoggedEvent& record, TaskId id, int64_t stalene
                              .delta_norm = update.norm,
                              .bytes_down = record.notes.bytes_down,
                              .bytes_up = record.notes.bytes_up,
-                             .verdict = std::move(verdict)});
+                             .verdict = std::move(verdict),
+                             .momentum_cosine = geometry.momentum_cosine,
+                             .momentum_norm = geometry.momentum_norm,
+                             .step_norm = geometry.step_norm,
+                             .aligned_gain = geometry.aligned_gain});
 }
 
 void Cluster::evaluate_if_due(bool at_end) {

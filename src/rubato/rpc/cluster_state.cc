@@ -32,6 +32,7 @@ ClusterState::ClusterState(Machine machine, std::vector<float> theta, int thread
                                             machine.codecs.down)),
       deltas_(std::move(deltas)),
       versions_(versions) {
+  server_->measure_updates();
   RUBATO_CHECK(versions_ != nullptr || !server_->needs().task_base);
 }
 

@@ -55,6 +55,8 @@ class ClusterState {
   std::span<const float> theta() const { return server_->theta(); }
   /// Theta as it is now, to be read while the run goes on.
   PublishedParams share_theta() { return server_->share_theta(); }
+  /// What the last update that was applied was like.
+  const UpdateGeometry& last_update() const { return server_->last_update(); }
   /// [ns] of the run's clock: of the last record.
   Nanos now() const { return now_; }
   /// Records processed since the run began.

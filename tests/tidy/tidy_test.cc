@@ -199,8 +199,8 @@ TEST(Tidy, EveryFileBeginsWithABannerOrItsHeader) {
 TEST(Tidy, EveryTestProgramMirrorsARoom) {
   const auto table = layer_table();
   // About the whole tree; about the paper's claims; about what must not compile; what fuzzers of
-  // all rooms share.
-  const std::set<std::string> own = {"tidy", "paper", "misuse", "fuzz"};
+  // all rooms share; about the worker in Python.
+  const std::set<std::string> own = {"tidy", "paper", "misuse", "fuzz", "python"};
   for (const Source& source : sources_below("tests")) {
     EXPECT_TRUE(table.contains(source.room) || own.contains(source.room)) << source.path;
   }

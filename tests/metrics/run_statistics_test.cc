@@ -66,6 +66,24 @@ TEST(RunStatistics, AnArrivalOfSeveralWorkersIsSharedAmongThem) {
   EXPECT_EQ(workers[0].tokens, 34);
 }
 
+// A run of an opaque model is never evaluated.
+TEST(RunStatistics, WithoutAnEvaluationTheUpdatesTellHowFarARunCame) {
+  RecordLog log;
+  log.updates = {update(0, 5, 0, "applied"), update(1, 3, 4, "discarded"),
+                 update(1, 100, 90, "rejected:not finite")};
+  log.updates[0].version = Version(1);
+  log.updates[1].version = log.updates[2].version = Version(2);
+  log.updates[2].virtual_time_ns = 7 * kNanosPerSecond;
+  const RunSummary summary = summarise(log);
+  EXPECT_EQ(summary.local_steps, 8);
+  EXPECT_EQ(summary.tokens, 80);
+  EXPECT_EQ(summary.server_updates, 2);
+  EXPECT_EQ(summary.virtual_time_s, 7);
+  EXPECT_TRUE(std::isnan(summary.val_loss_nats));
+  log.evals.push_back({.local_steps = 5, .tokens = 50});
+  EXPECT_EQ(summarise(log).local_steps, 5);
+}
+
 TEST(RunStatistics, UtilisationIsTrainingOverTrainingAndWaiting) {
   RunStatistics statistics;
   EXPECT_EQ(statistics.utilisation(), 0);

@@ -341,6 +341,12 @@ class CoordinatorProcess {
     summary.finished = finished;
     summary.workers = static_cast<int64_t>(summary.per_worker.size());
     summary.params_digest = digest_of(cluster_->theta());
+    if (is_opaque()) {
+      // No evaluation tells it; a cluster's clock is the wall's.
+      summary.wall_time_s = summary.virtual_time_s;
+      if (summary.wall_time_s > 0)
+        summary.train_tokens_per_s = static_cast<double>(summary.tokens) / summary.wall_time_s;
+    }
     progress_.finish();
     if (finished) {
       RUBATO_RETURN_IF_ERROR(write_summary(files_, directory_, summary));

@@ -35,6 +35,7 @@ RunSummary summarise(const RecordLog& log) {
   for (const UpdateRecord& update : log.updates) statistics.add(update);
   for (const TaskSpan& span : log.spans) statistics.add(span);
   statistics.fill(summary);
+  if (log.evals.empty()) statistics.fill_progress(summary);
   summary.workers = static_cast<int64_t>(summary.per_worker.size());
   return summary;
 }

@@ -35,6 +35,8 @@ void Contributions::add(const UpdateRecord& record) {
   ++arrivals_;
   bytes_down_ = sum(bytes_down_, record.bytes_down);
   bytes_up_ = sum(bytes_up_, record.bytes_up);
+  newest_version_ = std::max(newest_version_, record.version.value());
+  newest_ns_ = std::max(newest_ns_, record.virtual_time_ns);
   if (record.has_verdict("rejected")) {
     ++rejected_;
     return;
@@ -45,9 +47,11 @@ void Contributions::add(const UpdateRecord& record) {
   for (int64_t i = 0; i < sharing; ++i) {
     Worker& from = worker(WorkerId(record.worker.value() + i));
     ++from.updates;
+    steps_ = sum(steps_, record.steps);
     from.steps = sum(from.steps, record.steps);
     from.tokens = sum(from.tokens, record.tokens / sharing + (i < record.tokens % sharing ? 1 : 0));
   }
+  tokens_ = sum(tokens_, record.tokens);
   const auto staleness = static_cast<size_t>(std::max<int64_t>(record.staleness, 0));
   if (staleness >= staleness_counts_.size()) staleness_counts_.resize(staleness + 1);
   ++staleness_counts_[staleness];
@@ -137,6 +141,13 @@ void RunStatistics::fill(RunSummary& summary) const {
   summary.aligned_gain_mean = aligned_gain_.get();
   summary.final_train_loss_nats = final_train_loss_nats();
   summary.per_worker = per_worker();
+}
+
+void Contributions::fill_progress(RunSummary& summary) const {
+  summary.local_steps = steps_;
+  summary.tokens = tokens_;
+  summary.server_updates = newest_version_;
+  summary.virtual_time_s = to_seconds(newest_ns_);
 }
 
 std::optional<double> time_to_loss(std::span<const EvalRecord> evals, double threshold_nats) {

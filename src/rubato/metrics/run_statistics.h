@@ -35,6 +35,9 @@ class Contributions {
   std::vector<WorkerTotals> per_worker() const;
   /// Training time / (training + waiting time) over all workers; 0 before the first span.
   double utilisation() const;
+  /// Steps, tokens, versions and virtual time up to the last arrival, for runs without an
+  /// evaluation, which tells them otherwise.
+  void fill_progress(RunSummary& summary) const;
 
  private:
   struct Worker {
@@ -44,6 +47,8 @@ class Contributions {
   Worker& worker(WorkerId id);
 
   int64_t arrivals_ = 0, discarded_ = 0, rejected_ = 0, bytes_down_ = 0, bytes_up_ = 0;
+  int64_t steps_ = 0, tokens_ = 0, newest_version_ = 0;  // steps, tokens: not of rejected ones
+  Nanos newest_ns_ = 0;
   std::vector<int64_t> staleness_counts_;
   std::vector<Worker> workers_;
 };

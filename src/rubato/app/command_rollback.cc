@@ -88,7 +88,8 @@ StatusOr<int> roll_back_run(FileSystem& files, const RollbackFlags& flags, Termi
   const std::string& directory = flags.directory;
   RUBATO_ASSIGN_OR_RETURN(const Recipe recipe, recipe_of_run(files, directory));
   const int threads = thread_count(flags.threads);
-  RUBATO_ASSIGN_OR_RETURN(const BuiltWorkload built, build_workload(recipe, threads));
+  RUBATO_ASSIGN_OR_RETURN(const BuiltWorkload built,
+                          build_for_run(recipe, directory, files, threads));
   RUBATO_ASSIGN_OR_RETURN(ClusterSetup setup, cluster_setup(recipe, built, files));
   setup.cluster.directory = directory;
   setup.cluster.threads = threads;

@@ -15,7 +15,7 @@ import grpc
 from . import protocol
 from .errors import RubatoError
 from .link import Link
-from .transport import may_pass, said
+from .transport import may_pass, pauses, said
 
 GLANCE_S = 0.05
 MOST_HELD = 64  # that a hello may name
@@ -23,14 +23,6 @@ log = logging.getLogger("rubato")
 
 _FromWorker = protocol.message("FromWorker")
 _Release = protocol.message("Release")
-
-
-def pauses():
-    """Growing pauses between tries [s]: 0.25, doubled up to 8."""
-    pause = 0.25
-    while True:
-        yield pause
-        pause = min(2 * pause, 8.0)
 
 
 class RolledBack(RubatoError):

@@ -11,10 +11,9 @@ import numpy as np
 import xxhash
 
 from . import protocol
-from .attendance import pauses
 from .errors import GivenUp, RubatoError
 from .link import Link
-from .transport import may_pass, said
+from .transport import may_pass, pauses, said
 
 CHUNK_BYTES = 1 << 20  # about: whole blocks of the codec
 GLANCE_S = 0.05

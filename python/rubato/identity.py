@@ -10,6 +10,7 @@ The files are those of `rubato worker --dir`. One process at a time uses a direc
 import datetime
 import fcntl
 import hashlib
+import logging
 import os
 import pathlib
 import socket
@@ -24,9 +25,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from . import protocol
 from .errors import RubatoError
 from .join_string import JoinString
-from .transport import ANSWER_S, Address, make_channel, said
+from .transport import ANSWER_S, Address, make_channel, pauses, said
 
 PROBE_TIMEOUT_S = 10
+COMING_UP_S = 20  # also the moment in which an opaque run is opened that was just founded
+log = logging.getLogger("rubato")
 
 
 def fetch_pinned_authority(address: str, fingerprint: str) -> bytes:
@@ -102,7 +105,19 @@ class Identity:
             self._lock = -1
 
     def become_known(self) -> None:
-        """Tries the addresses in their order; the first coordinator of the fingerprint decides."""
+        """By the first coordinator of the fingerprint that answers. RubatoError when it refuses, or
+        nobody answers for a while: a coordinator may be coming up."""
+        until, pause = time.monotonic() + COMING_UP_S, pauses()
+        while True:
+            try:
+                return self._try_addresses()
+            except ConnectionError as error:
+                if time.monotonic() > until:
+                    raise RubatoError(str(error)) from error
+                log.debug("%s; trying on", error)
+            time.sleep(next(pause))
+
+    def _try_addresses(self) -> None:
         kept = self._directory / ("worker.token" if self._insecure else "worker.crt")
         # A key that has enrolled is known without a secret.
         secret = "" if kept.exists() and not self._insecure else self._join.secret

@@ -59,7 +59,9 @@ class InnerState:
         if not self._path.exists():
             return False, 0.0
         try:
-            kept = torch.load(self._path, map_location="cpu", weights_only=True)
+            # A whole pickle: the directory is as much this worker's own as the key in it, and an
+            # optimizer may keep what is no tensor.
+            kept = torch.load(self._path, map_location="cpu", weights_only=False)
             if kept["run"] != run:
                 return False, 0.0
             rates = [group["lr"] for group in self._optimizer.param_groups]

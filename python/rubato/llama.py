@@ -34,15 +34,20 @@ class LlamaConfig:
     norm_eps: float = 1e-5
 
     @staticmethod
-    def of(recipe: dict, vocab: int) -> "LlamaConfig":
-        """What the recipe's [model] says; `vocab` of the data."""
+    def of(recipe: dict, layout) -> "LlamaConfig":
+        """What the recipe's [model] says; the rubato.v1.Layout knows the data's vocabulary."""
+        vocab = next((tensor.shape[0] for tensor in layout.tensors
+                      if tensor.name == "model.embed_tokens.weight"), None)
+        if vocab is None:
+            raise RubatoError("[model] got a run without model.embed_tokens.weight, want one of the "
+                              "coordinator's language model")
         model = recipe["model"]
         if model["preset"] not in PRESETS:
             raise RubatoError(f"[model] got preset {model['preset']}, want one of "
                               f"{', '.join(PRESETS)}")
         shape = PRESETS[model["preset"]]
         return LlamaConfig(**{name: model.get(name, value) for name, value in shape.items()},
-                           vocab=model.get("vocab", vocab))
+                           vocab=vocab)
 
 
 class RmsNorm(nn.Module):

@@ -147,10 +147,10 @@ class Task:
 class Run:
     """A worker's place in a run. join() makes it; it ends with its `with`."""
 
-    def __init__(self, identity: Identity, parameters: Parameters, rates: Rates,
-                 inner_state: InnerState, *, memory_bytes: int, patience_s: float):
-        self._identity, self._parameters = identity, parameters
-        self._inner_state, self.rates = inner_state, rates
+    def __init__(self, identity: Identity, directory: pathlib.Path, *, memory_bytes: int,
+                 patience_s: float):
+        self.directory = directory
+        self._identity = identity
         self._memory_bytes, self._patience_s = memory_bytes, patience_s
         self._link = Link(identity)
         self._courier = Courier(self._link, patience_s)
@@ -163,9 +163,15 @@ class Run:
 
     # ---- joining
 
-    def begin(self) -> None:
-        """Describes, founds if the run wants it, compares, and attends."""
-        self._take_description(self._describe_with_model())
+    def begin(self, build) -> None:
+        """Describes, founds if the run wants it, compares, and attends. build(run) makes model and
+        optimizer once `settings` are there."""
+        description = self._describe()
+        self._take_settings(description)
+        self.model, self.optimizer = build(self)
+        self._parameters, self.rates = Parameters(self.model), Rates(self.optimizer)
+        self._inner_state = InnerState(self.optimizer, self.directory)
+        self._take_description(self._with_model(description))
         self._progress.has_state, seconds = self._inner_state.load(self._name_of_run())
         self._progress.ns_per_step = int(seconds * NS)
         self._attend()
@@ -178,8 +184,7 @@ class Run:
         except grpc.RpcError as error:
             raise RubatoError(said(error)) from error
 
-    def _describe_with_model(self):
-        description = self._describe()
+    def _with_model(self, description):
         while description.wants_model:
             try:
                 self._found(description)
@@ -205,10 +210,13 @@ class Run:
         self._courier.found(header, initial)
 
     def _take_description(self, description) -> None:
+        self._parameters.take_order(description.layout)
+        self._take_settings(description)
+
+    def _take_settings(self, description) -> None:
         if description.virtual_clock:
             raise RubatoError("[description] got a run on the virtual clock, want the real one: a "
                               "model of one's own has no declared durations")
-        self._parameters.take_order(description.layout)
         self.description = description
         self.settings = Settings.of(description.recipe_toml)
         if self.settings.model_kind == "opaque":
@@ -239,7 +247,7 @@ class Run:
 
     def _begin_anew(self, refused: RolledBack) -> None:
         self._attendance.close()
-        description = self._describe_with_model()
+        description = self._with_model(self._describe())
         before = self.description
         if (description.run, description.layout.digest) != (before.run, before.layout.digest) or \
                 description.incarnation == before.incarnation:
@@ -423,35 +431,31 @@ def available_memory_bytes() -> int:
     return 0
 
 
-def join(text: str, *, model: torch.nn.Module, optimizer: torch.optim.Optimizer,
+def join(text: str, *, model, optimizer: torch.optim.Optimizer | None = None,
          directory: str | pathlib.Path | None = None, insecure: bool = False,
          memory_bytes: int | None = None, patience_s: float = 3600.0) -> Run:
     """Joins the coordinator of a join string, as `rubato invite` prints it.
 
-    `directory`: identity and inner state, by default workers/ID of the string, which finds the same
-    worker again. `insecure`: in plain text, as the coordinator has to be told, too. `memory_bytes`:
-    that may be used; by default what is free. `patience_s`: without an answer from the coordinator,
-    before it gives up. RubatoError when the string, the model or the run does not fit.
+    `model`: a torch.nn.Module, with its `optimizer`; or a function that makes both, (model,
+    optimizer) of the Run, when the run's recipe and files have to be known first. `directory`:
+    identity and inner state, by default workers/ID of the string, which finds the same worker again.
+    `insecure`: in plain text, as the coordinator has to be told, too. `memory_bytes`: that may be
+    used; by default what is free. `patience_s`: without an answer from the coordinator, before it
+    gives up. RubatoError when the string, the model or the run does not fit.
     """
     wanted = parse_join_string(text)
+    if isinstance(model, torch.nn.Module) != (optimizer is not None):
+        raise RubatoError("[worker] want a model and its optimizer, or a function that makes both")
     if directory is None:
         name = xxhash.xxh3_128_hexdigest((wanted.fingerprint + wanted.secret).encode())[:12]
         directory = pathlib.Path("workers") / name
     directory = pathlib.Path(directory)
-    identity = Identity(wanted, directory, insecure)
-    run = None
-    try:
-        try:
-            identity.become_known()
-        except ConnectionError as error:
-            raise RubatoError(str(error)) from error
-        run = Run(identity, Parameters(model), Rates(optimizer), InnerState(optimizer, directory),
-                  memory_bytes=available_memory_bytes() if memory_bytes is None else memory_bytes,
-                  patience_s=patience_s)
-        run.begin()
-        return run
-    except BaseException as error:
-        if run is not None:
-            run.__exit__(type(error), error, None)
-        identity.close()
-        raise
+    with contextlib.ExitStack() as stack:
+        identity = stack.enter_context(contextlib.closing(Identity(wanted, directory, insecure)))
+        identity.become_known()
+        run = Run(identity, directory, patience_s=patience_s,
+                  memory_bytes=available_memory_bytes() if memory_bytes is None else memory_bytes)
+        stack.push(run)
+        run.begin(model if optimizer is None else lambda _: (model, optimizer))
+        stack.pop_all()
+    return run

@@ -66,6 +66,14 @@ def wait_until_connected(channel: grpc.Channel) -> None:
                               "coordinator there") from error
 
 
+def pauses():
+    """Growing pauses between tries [s]: 0.25, doubled up to 8."""
+    pause = 0.25
+    while True:
+        yield pause
+        pause = min(2 * pause, 8.0)
+
+
 def may_pass(error: Exception) -> bool:
     """Whether the same call may succeed later."""
     if isinstance(error, grpc.RpcError):

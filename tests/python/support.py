@@ -64,8 +64,10 @@ class Cluster:
     def start(self, name, command):
         """A process whose output is appended to NAME.txt."""
         with open(self.directory / f"{name}.txt", "ab") as output:
+            # One thread each: several spinning teams on two cores stand in each other's way.
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output,
-                                       stderr=subprocess.STDOUT, cwd=self.directory)
+                                       stderr=subprocess.STDOUT, cwd=self.directory,
+                                       env={**os.environ, "OMP_NUM_THREADS": "1"})
         self._processes.append(process)
         return process
 

@@ -18,6 +18,22 @@ def losses(text):
             if " task " in line and "loss" in line]
 
 
+# What docs/workers.md leaves to its reader.
+AROUND_THE_DOCS = f"""
+import logging, sys
+import torch
+sys.path.insert(0, "{SOURCE / 'python'}")
+logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=1)
+loss_of = torch.nn.functional.mse_loss
+
+def batch_of(sequences):
+    x = torch.tensor([[one.shard / 4, one.index / 1024] for one in sequences])
+    return x, x.sum(1, keepdim=True)
+"""
+
+
 class OpaqueFleetTest(unittest.TestCase):
     def assert_learned(self, cluster):
         first = min(losses(cluster.output("a"))[0], losses(cluster.output("b"))[0])
@@ -128,6 +144,20 @@ class OpaqueFleetTest(unittest.TestCase):
             time.sleep(5)
             cluster.start_coordinator()
             self.wait_for_the_end(cluster, worker)
+
+    def test_the_lines_of_the_docs_train(self):
+        docs = (SOURCE / "docs" / "workers.md").read_text()
+        lines = docs.split("```python\n")[1].split("```")[0]
+        with Cluster(RECIPE, ["train.budget_local_steps=200", "lr.max=0.3"]) as cluster:
+            script = cluster.directory / "docs.py"
+            self.assertEqual(lines.count('"rubato1/.."'), 1)
+            script.write_text(AROUND_THE_DOCS + lines.replace('"rubato1/.."', "sys.argv[1]"))
+            worker = cluster.start_worker("a", script)
+            self.wait_for_the_end(cluster, worker)
+            found = losses(cluster.output("a"))
+            self.assertLess(found[-1], found[0] / 4, cluster.everything())
+            # It was not told where to keep its identity.
+            self.assertEqual(len(list((cluster.directory / "workers").iterdir())), 1)
 
     def test_another_model_is_refused_in_one_line(self):
         other = SCRIPT.read_text().replace("Linear(64, 1)", "Linear(64, 1, bias=False)").replace(

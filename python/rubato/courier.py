@@ -151,8 +151,9 @@ class Courier:
         return self.persist(attempt, is_wanted)
 
     def found(self, header, parameters: np.ndarray) -> None:
-        """The model of an opaque run. RpcError as the protocol has it; who founds begins anew."""
-        data = memoryview(parameters.astype("<f4").view(np.uint8))
+        """The model of an opaque run: [P], little-endian. RpcError as the protocol has it; who founds
+        begins anew."""
+        data = memoryview(parameters.view(np.uint8))
         make_part = protocol.message("FoundPart")
 
         def parts():

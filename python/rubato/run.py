@@ -202,10 +202,10 @@ class Run:
         return description
 
     def _found(self, description) -> None:
-        initial = self._parameters.read()
+        initial = self._parameters.read().astype("<f4", copy=False)
         header = protocol.message("FoundHeader")(
             layout=self._parameters.layout(), bytes=initial.nbytes,
-            digest=xxhash.xxh3_128_hexdigest(initial.astype("<f4").tobytes()),
+            digest=xxhash.xxh3_128_hexdigest(initial),
             recipe_digest=description.recipe_digest)
         self._courier.found(header, initial)
 

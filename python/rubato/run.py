@@ -77,7 +77,8 @@ class Step:
         if tokens is not None and tokens != want:
             raise RubatoError(f"[step] got {tokens} tokens, want {want}: train.batch_sequences of "
                               "the recipe times its tokens of a sequence")
-        self._task.count(self, float(loss), time.monotonic_ns() - self._began_ns)
+        loss = loss.item() if isinstance(loss, torch.Tensor) else float(loss)
+        self._task.count(self, loss, time.monotonic_ns() - self._began_ns)
 
 
 class Task:

@@ -36,6 +36,12 @@ def eventually(done, timeout_s=PATIENCE_S):
     return bool(done())
 
 
+def losses(text):
+    """Of the tasks that a worker's log tells, in their order."""
+    return [float(line.split("loss ")[1].split(",")[0]) for line in text.splitlines()
+            if " task " in line and "loss" in line]
+
+
 class Cluster:
     """A run in a temporary directory. Whoever still runs at the end is killed."""
 
@@ -121,6 +127,12 @@ class Cluster:
 
     def summary(self):
         return json.loads((self.run / "summary.json").read_text())
+
+    def wait_for_the_end(self, test, *processes):
+        """Of the coordinator and of `processes`, with exit code 0."""
+        for process in (self.coordinator, *processes):
+            test.assertTrue(eventually(lambda: process.poll() is not None), self.everything())
+            test.assertEqual(process.returncode, 0, self.everything())
 
     def everything(self):
         """What all processes have printed, for a test that fails."""

@@ -80,5 +80,13 @@ TEST_F(ReplayTest, ADeltaOfAnotherShapeIsRefused) {
   expect_refusal(report.status(), absl::StatusCode::kDataLoss, "[spool]");
 }
 
+TEST_F(ReplayTest, ADecayedDeltaIsRefused) {
+  const std::string path = path_of("/run/kept");
+  std::string bytes = *rig_.files().read_file(path);
+  bytes.back() ^= 1;
+  ASSERT_TRUE(rig_.files().replace_file(path, bytes).ok());
+  expect_refusal(replay_from(ReplayFrom::kOldest).status(), absl::StatusCode::kDataLoss, "digest");
+}
+
 }  // namespace
 }  // namespace rubato

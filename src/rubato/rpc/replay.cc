@@ -74,8 +74,9 @@ StatusOr<ReplayReport> replay(
 
   RUBATO_ASSIGN_OR_RETURN(std::unique_ptr<VersionStore> versions,
                           copy_replay_versions(files, config, layout));
-  const DeltaShelf shelf{.read = [&](TaskId task) { return open_delta(files, directory, task); },
-                         .remove = [](TaskId) { return absl::OkStatus(); }};
+  const DeltaShelf shelf{
+      .read = [&](TaskId task) { return open_sound_delta(files, directory, task); },
+      .remove = [](TaskId) { return absl::OkStatus(); }};
   const auto fresh_state = [&] {
     return ClusterState::make(config.machine, layout, config.shard_sequences,
                               config.tokens_per_sequence,

@@ -37,7 +37,7 @@ StatusOr<PendingRollback> try_out(FileSystem& files, const ClusterConfig& config
   std::vector<float> theta(static_cast<size_t>(layout.size()));
   RUBATO_RETURN_IF_ERROR(snapshot.read_theta(layout, theta));
   const DeltaShelf shelf{
-      .read = [&](TaskId task) { return open_delta(files, config.directory, task); },
+      .read = [&](TaskId task) { return open_sound_delta(files, config.directory, task); },
       .remove = [](TaskId) { return absl::OkStatus(); }};
   RUBATO_ASSIGN_OR_RETURN(
       const std::unique_ptr<ClusterState> state,

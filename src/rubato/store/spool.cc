@@ -112,9 +112,23 @@ Status Spool::check_room(TaskId task, int64_t file_bytes) const {
 }
 
 int64_t Spool::arrived_bytes(TaskId task) const {
+  const std::shared_ptr<SpoolSlot> slot = find(task);
+  return slot == nullptr ? 0 : slot->payload_bytes.load();
+}
+
+std::shared_ptr<SpoolSlot> Spool::find(TaskId task) const {
   const std::lock_guard lock(mutex_);
   const auto it = slots_.find(task);
-  return it == slots_.end() ? 0 : it->second->payload_bytes.load();
+  return it == slots_.end() ? nullptr : it->second;
+}
+
+/// What this process has received has been checked on the way, and is not read twice for it.
+StatusOr<SpooledDelta> Spool::read(TaskId task) const {
+  const std::shared_ptr<SpoolSlot> slot = find(task);
+  if (slot != nullptr && slot->verified) return open_delta(*files_, run_dir_, task);
+  RUBATO_ASSIGN_OR_RETURN(SpooledDelta delta, open_sound_delta(*files_, run_dir_, task));
+  if (slot != nullptr && slot->state == State::kDelta) slot->verified = true;
+  return delta;
 }
 
 std::vector<SpoolEntry> Spool::list() const {
@@ -136,13 +150,8 @@ int64_t Spool::bytes_used() const {
 }
 
 Status Spool::remove(TaskId task) {
-  std::shared_ptr<SpoolSlot> slot;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto it = slots_.find(task);
-    if (it == slots_.end()) return absl::OkStatus();
-    slot = it->second;
-  }
+  const std::shared_ptr<SpoolSlot> slot = find(task);
+  if (slot == nullptr) return absl::OkStatus();
   RUBATO_RETURN_IF_ERROR(take_away(task, *slot));
   return sync_kept();
 }

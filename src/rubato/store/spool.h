@@ -59,8 +59,9 @@ class Spool {
 
   /// [bytes] of the payload that are here: where an upload would go on. 0 for an unknown task.
   int64_t arrived_bytes(TaskId task) const;
-  /// The finished delta, kept ones too. Errors as open_delta.
-  StatusOr<SpooledDelta> read(TaskId task) const { return open_delta(*files_, run_dir_, task); }
+  /// The finished delta, kept ones too. One that another process has left is checked when it is
+  /// first read. Errors as open_sound_delta.
+  StatusOr<SpooledDelta> read(TaskId task) const;
   /// By task.
   std::vector<SpoolEntry> list() const;
   /// [bytes] in RUN/spool.
@@ -80,6 +81,7 @@ class Spool {
         options_(std::move(options)),
         lock_(std::move(lock)) {}
   Status scan();
+  std::shared_ptr<SpoolSlot> find(TaskId task) const;
   Status check_room(TaskId task, int64_t file_bytes) const;
   Status take_away(TaskId task, SpoolSlot& slot);
   Status sync_kept();

@@ -90,4 +90,11 @@ StatusOr<SpooledDelta> open_delta(FileSystem& files, const std::string& run_dir,
   return absl::IsNotFound(kept.status()) ? spooled : kept;
 }
 
+StatusOr<SpooledDelta> open_sound_delta(FileSystem& files, const std::string& run_dir,
+                                        TaskId task) {
+  RUBATO_ASSIGN_OR_RETURN(SpooledDelta delta, open_delta(files, run_dir, task));
+  RUBATO_RETURN_IF_ERROR(delta.verify());
+  return delta;
+}
+
 }  // namespace rubato

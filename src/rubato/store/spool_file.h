@@ -66,4 +66,8 @@ StatusOr<SpooledDelta> open_delta_file(FileSystem& files, const std::string& pat
 /// open_delta_file.
 StatusOr<SpooledDelta> open_delta(FileSystem& files, const std::string& run_dir, TaskId task);
 
+/// The same, whose payload has the digest that was announced: what lay on a disk for a while may
+/// have decayed. DataLoss otherwise. Reads all of it.
+StatusOr<SpooledDelta> open_sound_delta(FileSystem& files, const std::string& run_dir, TaskId task);
+
 }  // namespace rubato

@@ -56,6 +56,7 @@ Status SpoolUpload::find_delta() {
                                           ", want the one that is here, ",
                                           there->header.meta.digest));
   if (sound) {
+    slot_->verified = true;
     offset_ = meta_.bytes;
     slot_->claimed_bytes = 0;
     return absl::OkStatus();
@@ -166,6 +167,7 @@ Status SpoolUpload::finish() {
   RUBATO_RETURN_IF_ERROR(files_->rename(part_, delta_));
   RUBATO_RETURN_IF_ERROR(files_->sync_directory(parent_path(delta_)));
   slot_->state = State::kDelta;
+  slot_->verified = true;
   return absl::OkStatus();
 }
 

@@ -25,10 +25,12 @@ struct SpoolSlot {
   std::atomic<State> state{State::kEmpty};
   std::atomic<int64_t> header_bytes{0}, payload_bytes{0};  // of the file; both 0 when kEmpty
   std::atomic<int64_t> claimed_bytes{0};  // that the file will have; 0 when no upload is open
+  std::atomic<bool> verified{false};      // kDelta: this process has seen that its digest is right
 
   int64_t file_bytes() const { return header_bytes + payload_bytes; }
   int64_t room_bytes() const { return std::max(file_bytes(), claimed_bytes.load()); }
   void set(State new_state, int64_t header, int64_t payload) {
+    verified = false;
     state = new_state;
     header_bytes = header;
     payload_bytes = payload;

@@ -2,6 +2,7 @@
 // leaves (one of the two runs, whole), and who is refused.
 #include "rubato/rpc/rollback.h"
 
+#include "tests/rpc/copied_run.h"
 #include "tests/rpc/peer_rig.h"
 #include "tests/rpc/refusals.h"
 #include <gtest/gtest.h>
@@ -15,22 +16,6 @@ namespace {
 
 using Code = absl::StatusCode;
 constexpr char kRun[] = "/run";
-
-// All that is below `path`, on disk.
-void copy_tree(FileSystem& from, const std::string& path, FileSystem& to) {
-  ASSERT_TRUE(to.make_directories(path).ok());
-  const auto entries = from.list(path);
-  ASSERT_TRUE(entries.ok()) << entries.status();
-  for (const DirectoryEntry& entry : *entries) {
-    const std::string child = join_path(path, entry.name);
-    if (entry.is_directory) {
-      copy_tree(from, child, to);
-    } else {
-      ASSERT_TRUE(to.replace_file(child, *from.read_file(child)).ok());
-    }
-  }
-  ASSERT_TRUE(to.sync_directory(path).ok());
-}
 
 std::vector<std::string> names_in(FileSystem& files, const std::string& directory) {
   std::vector<std::string> names;
@@ -287,6 +272,14 @@ TEST_F(RollbackTest, ADamagedJournalIsNoObstacle) {
   const std::string segment = names_in(files_, journal_directory(kRun)).back();
   ASSERT_TRUE(files_.replace_file(join_path(journal_directory(kRun), segment), "?").ok());
   ASSERT_FALSE(open(files_).ok());
+  const auto report = roll_back_to(20);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ((*open(files_))->state_digest(), report->state_digest);
+}
+
+TEST_F(RollbackTest, NorOneThatIsGone) {
+  make_run();
+  ASSERT_TRUE(files_.remove_tree(journal_directory(kRun)).ok());
   const auto report = roll_back_to(20);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ((*open(files_))->state_digest(), report->state_digest);

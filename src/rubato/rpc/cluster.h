@@ -126,6 +126,7 @@ class Cluster {
   Status open_identity();
   Status make_state(std::vector<float> theta);
   Status restore(const std::string& snapshot);
+  Status open_stores();
 
   StatusOr<End> drive(const std::atomic<bool>* stop);
   void begin_round();

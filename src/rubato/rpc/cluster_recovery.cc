@@ -5,6 +5,18 @@
 #include "rubato/store/journal_reader.h"
 
 namespace rubato {
+namespace {
+
+// What is damaged behind a snapshot is given up by going back to it.
+Status with_way_back(FileSystem& files, const std::string& directory, const Status& status) {
+  if (!absl::IsDataLoss(status)) return status;
+  const std::optional<int64_t> step = newest_sound_checkpoint(files, directory);
+  if (!step) return status;
+  return absl::DataLossError(cat(status.message(), "; rubato rollback ", directory, " --to ", *step,
+                                 " goes back to a snapshot that is sound"));
+}
+
+}  // namespace
 
 // A rollback that was cut short is done first.
 Status Cluster::open_identity() {
@@ -24,6 +36,39 @@ Status Cluster::recover(const std::function<StatusOr<std::vector<float>>()>& ini
   RUBATO_ASSIGN_OR_RETURN(const Codecs codecs, make_codecs(config_.machine));
   payload_ = payload_of(*codecs.up, *codecs.down, num_params_);
   RUBATO_RETURN_IF_ERROR(open_identity());
+  RUBATO_RETURN_IF_ERROR(with_way_back(files, directory, open_stores()));
+  RUBATO_ASSIGN_OR_RETURN(const auto snapshots, list_checkpoints(files, directory));
+  if (snapshots.empty()) {
+    if (journal_->next_index() > 0) {
+      return absl::DataLossError(cat("[cluster] ", directory, ": got a journal of ",
+                                     journal_->next_index(),
+                                     " records and no snapshot, want the snapshot it begins with"));
+    }
+    RUBATO_ASSIGN_OR_RETURN(std::vector<float> theta, initial());
+    RUBATO_RETURN_IF_ERROR(make_state(std::move(theta)));
+    // Every recovery and every replay begins with a snapshot.
+    RUBATO_RETURN_IF_ERROR(save());
+  } else {
+    RUBATO_RETURN_IF_ERROR(with_way_back(files, directory, restore(snapshots.front())));
+  }
+  clock_base_ = state_->now();
+  clock_began_ = services_.clock();
+  if (config_.script) {
+    timeline_ = std::make_unique<VirtualTimeline>(state_->coordinator(), *config_.script, payload_,
+                                                  state_->now());
+  } else {
+    timeline_ = std::make_unique<RealTimeline>(state_->coordinator(), config_.start_workers);
+    // Whoever was there before has a lease's time to come back.
+    for (const WorkerId worker : state_->coordinator().connected_workers())
+      roster_.heard_from(worker, clock());
+  }
+  if (services_.evaluate) evaluator_ = std::make_unique<Evaluator>(services_.evaluate);
+  return absl::OkStatus();
+}
+
+Status Cluster::open_stores() {
+  FileSystem& files = *services_.files;
+  const std::string& directory = config_.directory;
   RUBATO_ASSIGN_OR_RETURN(spool_, Spool::open(files, directory,
                                               {.quota_bytes = config_.quota_bytes,
                                                .other_use = {},
@@ -39,33 +84,6 @@ Status Cluster::recover(const std::function<StatusOr<std::vector<float>>()>& ini
                      " bytes from the journal's end; nothing in it had been acknowledged"),
          .facts = {{"cut_bytes", bytes}}});
   }
-  RUBATO_ASSIGN_OR_RETURN(const auto snapshots, list_checkpoints(files, directory));
-  if (snapshots.empty()) {
-    if (journal_->next_index() > 0) {
-      return absl::DataLossError(cat("[cluster] ", directory, ": got a journal of ",
-                                     journal_->next_index(),
-                                     " records and no snapshot, want the snapshot it begins with"));
-    }
-    RUBATO_ASSIGN_OR_RETURN(std::vector<float> theta, initial());
-    RUBATO_RETURN_IF_ERROR(make_state(std::move(theta)));
-    // Every recovery and every replay begins with a snapshot.
-    RUBATO_RETURN_IF_ERROR(save());
-  } else {
-    RUBATO_RETURN_IF_ERROR(
-        with_sound_checkpoint(files, directory, snapshots.front(), restore(snapshots.front())));
-  }
-  clock_base_ = state_->now();
-  clock_began_ = services_.clock();
-  if (config_.script) {
-    timeline_ = std::make_unique<VirtualTimeline>(state_->coordinator(), *config_.script, payload_,
-                                                  state_->now());
-  } else {
-    timeline_ = std::make_unique<RealTimeline>(state_->coordinator(), config_.start_workers);
-    // Whoever was there before has a lease's time to come back.
-    for (const WorkerId worker : state_->coordinator().connected_workers())
-      roster_.heard_from(worker, clock());
-  }
-  if (services_.evaluate) evaluator_ = std::make_unique<Evaluator>(services_.evaluate);
   return absl::OkStatus();
 }
 

@@ -125,6 +125,7 @@ StatusOr<RollbackReport> roll_back(FileSystem& files, const ClusterConfig& confi
   }
   // A coordinator has both.
   RUBATO_ASSIGN_OR_RETURN(const DirectoryLock lock, files.lock_directory(run_dir));
+  RUBATO_RETURN_IF_ERROR(files.make_directories(journal_directory(run_dir)));  // it may be gone
   RUBATO_RETURN_IF_ERROR(files.lock_directory(journal_directory(run_dir)).status());
   RUBATO_RETURN_IF_ERROR(complete_rollback(files, run_dir));
   RUBATO_ASSIGN_OR_RETURN(RunIdentity identity, open_run_identity(files, run_dir, config.digests));

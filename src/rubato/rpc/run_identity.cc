@@ -5,6 +5,7 @@
 #include "rubato/base/one_line.h"
 #include "rubato/rpc/crypto.h"
 #include "rubato/rpc/wire.h"
+#include "rubato/store/journal_segment.h"
 
 namespace rubato {
 namespace {
@@ -90,6 +91,15 @@ StatusOr<RunIdentity> from_text(const std::string& path, const std::string& text
   return identity;
 }
 
+// What a run wrote is of no use under another name.
+Status check_new(FileSystem& files, const std::string& directory) {
+  RUBATO_ASSIGN_OR_RETURN(const auto segments, journal_segments(files, directory));
+  if (segments.empty()) return absl::OkStatus();
+  return absl::DataLossError(cat("[cluster] ", directory,
+                                 ": got a journal and no cluster.json, want the one that was "
+                                 "written with it; restore it, or name another directory"));
+}
+
 Status differs(const std::string& directory, std::string_view what, const std::string& got,
                const std::string& want) {
   return absl::FailedPreconditionError(cat("[cluster] ", directory, ": got a ", what, " of digest ",
@@ -119,6 +129,7 @@ Status write_run_identity(FileSystem& files, const std::string& directory,
 StatusOr<RunIdentity> open_run_identity(FileSystem& files, const std::string& directory,
                                         const RunDigests& digests) {
   if (!files.exists(path_of(directory))) {
+    RUBATO_RETURN_IF_ERROR(check_new(files, directory));
     RunIdentity identity;
     RUBATO_ASSIGN_OR_RETURN(const std::string drawn, random_bytes(16));
     identity.run = to_hex(drawn);

@@ -240,17 +240,34 @@ Status CheckpointReader::verify() const {
   return absl::OkStatus();
 }
 
+namespace {
+
+bool is_sound(FileSystem& files, const std::string& checkpoint) {
+  const auto reader = open_checkpoint(files, checkpoint);
+  return reader.ok() && reader->verify().ok();
+}
+
+}  // namespace
+
 Status with_sound_checkpoint(FileSystem& files, const std::string& run_dir,
                              const std::string& checkpoint, const Status& status) {
   if (!absl::IsDataLoss(status)) return status;
   RUBATO_ASSIGN_OR_RETURN(const std::vector<std::string> paths, list_checkpoints(files, run_dir));
   for (auto it = std::ranges::find(paths, checkpoint); it != paths.end(); ++it) {
-    const auto reader = open_checkpoint(files, *it);
-    if (!reader.ok() || !reader->verify().ok()) continue;
+    if (!is_sound(files, *it)) continue;
     return {status.code(), cat(status.message(), "; ", *it,
                                " is older and sound: remove what is newer to go on from there")};
   }
   return status;
+}
+
+std::optional<int64_t> newest_sound_checkpoint(FileSystem& files, const std::string& run_dir) {
+  const auto paths = list_checkpoints(files, run_dir);
+  if (!paths.ok()) return std::nullopt;
+  for (const std::string& path : *paths) {
+    if (is_sound(files, path)) return checkpoint_step(base_name(path));
+  }
+  return std::nullopt;
 }
 
 StatusOr<std::vector<std::string>> list_checkpoints(FileSystem& files, const std::string& run_dir) {

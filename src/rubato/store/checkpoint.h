@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -71,6 +72,9 @@ StatusOr<std::vector<std::string>> list_checkpoints(FileSystem& files, const std
 /// they were written, if there is one; any other status as it is.
 Status with_sound_checkpoint(FileSystem& files, const std::string& run_dir,
                              const std::string& checkpoint, const Status& status);
+
+/// Step of the newest complete checkpoint whose files are all as they were written. Reads them.
+std::optional<int64_t> newest_sound_checkpoint(FileSystem& files, const std::string& run_dir);
 
 /// Removes the checkpoint of that step: its name first, so that no half of it is ever seen.
 Status delete_checkpoint(FileSystem& files, const std::string& run_dir, int64_t step);

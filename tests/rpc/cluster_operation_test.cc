@@ -22,6 +22,7 @@ class Operated : public testing::Test {
     config_ = cluster_config(training_, *workload_, directory_ = fresh_directory(name));
     config_.keep_deltas = true;
     config_.start_workers = 1;
+    config_.quota_bytes = quota_bytes_;
     reopen();
   }
   void reopen() {
@@ -53,6 +54,7 @@ class Operated : public testing::Test {
   }
 
   SimulationConfig training_ = toy_config();
+  std::optional<int64_t> quota_bytes_;
   std::unique_ptr<QuadraticWorkload> workload_ = quadratic_workload();
   PosixFileSystem files_;
   ClusterConfig config_;
@@ -126,6 +128,18 @@ TEST_F(Operated, AResumeCallsADrainOff) {
   EXPECT_FALSE(cluster().status().paused());
   EXPECT_TRUE(reaches(training_.coordinator.local_steps));
   EXPECT_TRUE(eventually([&] { return !cluster().tasks_in_flight().empty(); }));
+}
+
+// Applied deltas fill the quota long before a snapshot is due.
+TEST_F(Operated, AFullSpoolIsEmptiedByASnapshot) {
+  constexpr int64_t kDeltas = 4;
+  quota_bytes_ = kDeltas * (workload_->layout().size() * 4 + 256);
+  training_.coordinator.save_every_steps = std::nullopt;
+  open("full", 100'000);
+  rig_->add_worker(0, kMillisecond);
+  EXPECT_TRUE(reaches(3 * kDeltas * training_.coordinator.local_steps));
+  EXPECT_GE(std::ssize(rig_->notices().of("snapshot")), 2);
+  EXPECT_LE(cluster().spool().bytes_used(), *quota_bytes_);
 }
 
 TEST_F(Operated, AnEvictedWorkerEndsAndItsTaskIsDoneByOthers) {

@@ -78,6 +78,7 @@ StatusOr<Cluster::End> Cluster::drive(const std::atomic<bool>* stop) {
         answer(event.incoming, status);
     }
     collect_evaluations();
+    if (status.ok()) status = make_room();
     // With the system at once: whoever watches the run reads its files.
     if (status.ok()) status = services_.sink->flush();
     if (!status.ok()) return status;

@@ -94,6 +94,8 @@ class Cluster {
   /// As long as this lives, a delta of the task is being made safe and judged: from before it is
   /// complete in the spool until its event has happened.
   std::shared_ptr<const void> begin_delivery(TaskId task);
+  /// An upload found no room in the spool. When a snapshot would free some, the driver writes one.
+  void want_room() { room_wanted_ = true; }
   /// Removes a complete delta of the task that no event was told of, to make room for another one.
   /// The answer to the other one when the task is over; Unavailable while one is being judged.
   StatusOr<std::optional<UpdateVerdict>> remove_untold(WorkerId worker, TaskId task);
@@ -124,9 +126,9 @@ class Cluster {
   Cluster(ClusterConfig config, const ClusterServices& services);
   Status recover(const std::function<StatusOr<std::vector<float>>()>& initial);
   Status open_identity();
+  Status open_stores();
   Status make_state(std::vector<float> theta);
   Status restore(const std::string& snapshot);
-  Status open_stores();
 
   StatusOr<End> drive(const std::atomic<bool>* stop);
   void begin_round();
@@ -154,6 +156,7 @@ class Cluster {
   static Status whether_it_happened(const StatusOr<UpdateVerdict>& verdict);
   void say_what_happened(const Incoming& incoming, const Effects& effects) const;
   bool snapshot_fits() const;
+  Status make_room();
   void say_saved(int64_t step) const;
   Incoming loss_of(WorkerId worker, std::string why);
   void refuse_further_events(const StatusOr<UpdateVerdict>& last_word);
@@ -195,7 +198,7 @@ class Cluster {
   int64_t last_saved_step_ = -1;
   std::optional<Nanos> last_save_took_;
 
-  std::atomic<bool> draining_{false};
+  std::atomic<bool> draining_{false}, room_wanted_{false};
   ClusterGauges gauges_;
   Roster roster_;
   std::unique_ptr<Evaluator> evaluator_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "rubato/rpc/cluster.h"
+#include "rubato/store/checkpoint.h"
 #include "rubato/store/file_names.h"
 
 namespace rubato {
@@ -78,6 +79,32 @@ Status Cluster::evict(WorkerId worker, const std::string& why) {
     verdict = post_for_verdict(loss_of(worker, why));
   }
   return whether_it_happened(verdict.get());
+}
+
+// ---- what it does about a full spool
+
+// Deltas that were applied stay until a snapshot is safe. Where uploads wait for their room, steps
+// do not go on, and the snapshot that is due at a step would never come.
+Status Cluster::make_room() {
+  if (!room_wanted_.exchange(false)) return absl::OkStatus();
+  std::set<TaskId> needed;
+  {
+    const std::lock_guard lock(state_mutex_);
+    needed = state_->needed_deltas();
+  }
+  const bool frees_some = std::ranges::any_of(spool_->list(), [&](const SpoolEntry& entry) {
+    return entry.complete && !needed.contains(entry.task);
+  });
+  // It takes room itself before it makes any.
+  FileSystem& files = *services_.files;
+  const int64_t snapshot_bytes =
+      directory_bytes(files, checkpoint_path(config_.directory, last_saved_step_));
+  if (!frees_some || files.available_bytes(config_.directory).value_or(0) < 2 * snapshot_bytes)
+    return absl::OkStatus();
+  RUBATO_RETURN_IF_ERROR(save());
+  // A crash behind an earlier one may have left what it had freed.
+  const std::lock_guard lock(state_mutex_);
+  return spool_->trim(state_->needed_deltas());
 }
 
 // ---- what it says

@@ -284,6 +284,7 @@ Status Reception::check_header(const v1::DeltaHeader& header, const NamedCodec& 
 // Once when the room ends, once when there is some again: uploads come back every few seconds.
 void Reception::say_room(const Status& begun) {
   const bool is_full = absl::IsResourceExhausted(begun);
+  if (is_full) cluster_.want_room();
   if (is_full_.exchange(is_full) == is_full) return;
   cluster_.say({.level = is_full ? Notice::Level::kWarning : Notice::Level::kInfo,
                 .event = "quota",

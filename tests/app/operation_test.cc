@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <fstream>
 #include <set>
 #include <thread>
 
@@ -191,6 +192,64 @@ TEST(OperationTest, RevokingAWorkerEndsItsSession) {
     const auto lost = cluster.logged("coordinator", "lost");
     return !lost.empty() && lost[0].at("worker") == number;
   }));
+}
+
+// As after a power cut, when machines come up in any order.
+TEST(OperationTest, AWorkerMayBeThereBeforeItsCoordinator) {
+  RunningCluster cluster;
+  cluster.add_worker(0.001);
+  ASSERT_TRUE(
+      RunningCluster::eventually([&] { return !acknowledged(cluster, "worker-0").empty(); }));
+  cluster.worker(0).signal(SIGTERM);
+  EXPECT_EQ(cluster.worker(0).wait(), 0) << cluster.log("worker-0");
+  cluster.coordinator().signal(SIGTERM);
+  EXPECT_EQ(cluster.coordinator().wait(), 0) << cluster.log("coordinator");
+
+  std::ofstream(cluster.path("join")) << cluster.secrets().at(0) << "\n";
+  const std::string command =
+      cat("exec '", RUBATO_BINARY_DIR, "/rubato' worker --join-file - --dir '",
+          cluster.path("worker-0"), "' --threads 1 --min-step-s 0.001 ", "--log-format json < '",
+          cluster.path("join"), "'");
+  Process again = Process::of({"sh", "-c", command}, cluster.path("again.txt"));
+  ASSERT_TRUE(RunningCluster::eventually([&] { return !cluster.logged("again", "cut").empty(); }))
+      << cluster.log("again");
+  cluster.restart_coordinator();
+  EXPECT_TRUE(RunningCluster::eventually([&] { return !acknowledged(cluster, "again").empty(); }))
+      << cluster.log("again");
+  EXPECT_EQ(cluster.logged("again", "cut").size(), 1u);
+  EXPECT_EQ(cluster.logged("again", "known").at(0).at("worker"), 0);
+  again.signal(SIGTERM);
+  EXPECT_EQ(again.wait(), 0) << cluster.log("again");
+}
+
+TEST(OperationTest, AStopWhilePretrainingIsAStop) {
+  TemporaryDirectory directory;
+  const std::string run = directory.path() + "/run", output = directory.path() + "/said";
+  const std::string recipe = std::string(RUBATO_SOURCE_DIR) + "/recipes/tiny-quadratic.toml";
+  Process coordinator({"coordinator", recipe, "--set", "pretrain.steps=1000000000", "--out", run,
+                       "--listen", "127.0.0.1:0", "--log-format", "json"},
+                      output);
+  ASSERT_TRUE(RunningCluster::eventually(
+      [&] { return !contents(run + "/pretraining/metrics.jsonl").empty(); }));
+  coordinator.signal(SIGTERM);
+  EXPECT_EQ(coordinator.wait(), 0) << contents(output);
+  EXPECT_THAT(contents(output), HasSubstr("stopped; the same command goes on"));
+}
+
+// A recipe may pretrain for hours before its monitors are served.
+TEST(OperationTest, WhatIsUsedLaterIsCheckedAtOnce) {
+  TemporaryDirectory directory;
+  const std::string output = directory.path() + "/said";
+  for (const std::vector<std::string>& wrong : {std::vector<std::string>{"--http", "9x"},
+                                                {"--host", "no host"},
+                                                {"--listen", "127.0.0.1"}}) {
+    std::vector<std::string> args = {
+        "coordinator", std::string(RUBATO_SOURCE_DIR) + "/recipes/tiny-quadratic.toml", "--out",
+        directory.path() + "/run"};
+    args.insert(args.end(), wrong.begin(), wrong.end());
+    EXPECT_EQ(Process(args, output).wait(), 1);
+    EXPECT_EQ(std::ranges::count(contents(output), '\n'), 1) << contents(output);
+  }
 }
 
 // Certificates of three seconds: the worker outlives several, over one session.

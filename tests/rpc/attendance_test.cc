@@ -238,5 +238,41 @@ TEST(Attendance, AnswersAreNotAskedForAgain) {
     EXPECT_TRUE(is_worth_another_try(Status(code, ""))) << code;
 }
 
+// ---- first contact
+
+class UntilAnswered : public AttendanceTest {
+ protected:
+  UntilAnswered() {
+    environment_.clock = [this] { return now_ += kNanosPerSecond; };
+    environment_.patience = 60 * kNanosPerSecond;
+  }
+};
+
+TEST_F(UntilAnswered, SaysOnceThatItTriesOn) {
+  int tries = 0;
+  EXPECT_TRUE(
+      until_answered(environment_, [&] { return ++tries < 4 ? kCut : absl::OkStatus(); }).ok());
+  EXPECT_EQ(tries, 4);
+  EXPECT_THAT(notes(), ElementsAre(HasSubstr("[test] a cut; trying on")));
+}
+
+TEST_F(UntilAnswered, AnAnswerIsFinal) {
+  for (const Status& answer :
+       {absl::ResourceExhaustedError("memory"), absl::PermissionDeniedError("revoked")}) {
+    int tries = 0;
+    EXPECT_EQ(until_answered(environment_, [&] { return ++tries, answer; }), answer);
+    EXPECT_EQ(tries, 1);
+  }
+}
+
+TEST_F(UntilAnswered, EndsWithThePatienceOrAStop) {
+  EXPECT_EQ(until_answered(environment_, [] { return kCut; }), kCut);
+  EXPECT_GT(now_.load(), environment_.patience);
+  int tries = 0;
+  stop_ = true;
+  EXPECT_EQ(until_answered(environment_, [&] { return ++tries, kCut; }), kCut);
+  EXPECT_EQ(tries, 1);
+}
+
 }  // namespace
 }  // namespace rubato

@@ -1,6 +1,8 @@
 // A join string reads as it was written, and no change to it goes unnoticed.
 #include "rubato/rpc/join_string.h"
 
+#include <sstream>
+
 #include "tests/store/temporary_directory.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -150,6 +152,17 @@ TEST(JoinFile, IsReadAndItsReadersCounted) {
   ASSERT_TRUE(files.replace_file("/join", std::string(100'000, 'x')).ok());
   EXPECT_THAT(std::string(read_join_file(files, "/join").status().message()),
               HasSubstr("/join: [join] got a join string of 4098 characters"));
+}
+
+TEST(JoinFile, OrTheFirstLineOfAStream) {
+  std::istringstream in(cat(*sample().text(), "\nand more"));
+  const auto join = read_join_line(in);
+  ASSERT_TRUE(join.ok()) << join.status();
+  EXPECT_EQ(join->secret.reveal(), kSecret);
+  std::istringstream endless(std::string(100'000, 'x')), empty;
+  EXPECT_TRUE(absl::IsInvalidArgument(read_join_line(endless).status()));
+  EXPECT_GT(endless.tellg(), 0) << "it was not read to its end";
+  EXPECT_TRUE(absl::IsInvalidArgument(read_join_line(empty).status()));
 }
 
 TEST(JoinFile, OfTheMachineTellsModesApart) {

@@ -1,7 +1,7 @@
 // rubato worker JOIN-STRING
+#include <iostream>
 #include <memory>
 #include <optional>
-#include <ostream>
 #include <utility>
 
 #include <CLI/CLI.hpp>
@@ -63,14 +63,14 @@ class WorkerProcess {
     if (!given_) RUBATO_RETURN_IF_ERROR(become_known());
     if (flags_.enrol_only) return kExitOk;
     const std::unique_ptr<CoordinatorLink> link = make_link();
-    RUBATO_ASSIGN_OR_RETURN(v1::RunDescription run, describe(*link));
+    RUBATO_ASSIGN_OR_RETURN(v1::RunDescription run, describe_patiently(*link));
     if (given_) RUBATO_RETURN_IF_ERROR(take_number(run));
     for (;;) {
       RUBATO_RETURN_IF_ERROR(prepare(*link, run));
       const Status end = train(*link, run);
       if (end.ok()) return kExitOk;
       if (!absl::IsFailedPrecondition(end)) return end;
-      RUBATO_ASSIGN_OR_RETURN(v1::RunDescription now, describe(*link));
+      RUBATO_ASSIGN_OR_RETURN(v1::RunDescription now, describe_patiently(*link));
       if (now.run() != run.run() || now.incarnation() == run.incarnation()) return end;
       log_.write({.level = Notice::Level::kWarning,
                   .event = "rolled-back",
@@ -131,7 +131,9 @@ class WorkerProcess {
       return absl::InvalidArgumentError(
           "[worker] want a join string or --join-file, one of the two; rubato invite makes it");
     }
-    if (!flags_.join_file.empty()) {
+    if (flags_.join_file == "-") {
+      RUBATO_ASSIGN_OR_RETURN(join_, read_join_line(std::cin));
+    } else if (!flags_.join_file.empty()) {
       RUBATO_ASSIGN_OR_RETURN(const JoinFile file, read_join_file(files_, flags_.join_file));
       if (!file.warning.ok()) {
         log_.write({.level = Notice::Level::kWarning,
@@ -163,9 +165,12 @@ class WorkerProcess {
       RUBATO_ASSIGN_OR_RETURN(const std::optional<WorkerToken> token, key_->token(files_));
       if (token) use_token(*token);
     }
-    // A key that has enrolled gets its next certificate without a secret.
-    RUBATO_RETURN_IF_ERROR(
-        find_coordinator(before && !flags_.insecure ? "" : join_.secret.reveal()));
+    // A key that has enrolled gets its next certificate without a secret, and may be there before
+    // its coordinator is. A newcomer that finds nobody has a wrong address more often than not.
+    const auto look = [&, secret = before && !flags_.insecure ? "" : join_.secret.reveal()] {
+      return find_coordinator(secret);
+    };
+    RUBATO_RETURN_IF_ERROR(before || is_enrolled() ? until_answered(environment_, look) : look());
     log_.write({.event = "known",
                 .text = cat("worker ", worker_, " of ", join_.redacted(), ", in ", directory_),
                 .facts = {{"worker", worker_.value()}}});
@@ -299,6 +304,13 @@ class WorkerProcess {
         "programs of their own (docs/workers.md)");
   }
 
+  StatusOr<v1::RunDescription> describe_patiently(CoordinatorLink& link) {
+    StatusOr<v1::RunDescription> run;
+    const auto ask = [&] { return (run = describe(link)).status(); };
+    RUBATO_RETURN_IF_ERROR(until_answered(environment_, ask));
+    return run;
+  }
+
   // Data and model, as the coordinator describes them.
   Status prepare(CoordinatorLink& link, const v1::RunDescription& run) {
     std::string data = flags_.data;
@@ -404,7 +416,7 @@ void add_worker(CLI::App& app, CommandBody& chosen) {
   command->add_option("join", flags->join,
                       "what rubato invite printed; with --tls-cert the coordinator's HOST:PORT");
   command->add_option("--join-file", flags->join_file,
-                      "the string in a file of its owner's: not in any list of processes");
+                      "the string in a file, or -: in no list of processes");
   command->add_option("--dir", flags->directory,
                       "identity, data and inner state; default workers/ID of the string");
   command->add_option("--data", flags->data, "prepared text of the same digest, already here");

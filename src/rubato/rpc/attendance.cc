@@ -17,6 +17,13 @@ bool stop_asked(const WorkerEnvironment& environment) {
   return environment.stop != nullptr && environment.stop->load();
 }
 
+Notice not_answered(const Status& why) {
+  return {.level = Notice::Level::kWarning,
+          .event = "cut",
+          .text = cat("the coordinator does not answer: ", why.message(), "; trying on"),
+          .facts = {}};
+}
+
 }  // namespace
 
 bool is_worth_another_try(const Status& status) {
@@ -31,6 +38,24 @@ bool is_worth_another_try(const Status& status) {
       return true;
     default:
       return false;
+  }
+}
+
+Status until_answered(const WorkerEnvironment& environment,
+                      const std::function<Status()>& attempt) {
+  Backoff backoff;
+  const Nanos began = environment.clock();
+  for (bool noted = false;; noted = true) {
+    const Status status = attempt();
+    // Too little memory is an answer, and stays one.
+    if (!is_worth_another_try(status) || absl::IsResourceExhausted(status)) return status;
+    Nanos now = environment.clock();
+    if (now - began > environment.patience) return status;
+    if (!noted) environment.note(not_answered(status));
+    for (const Nanos until = now + backoff.next(); now < until; now = environment.clock()) {
+      if (stop_asked(environment)) return status;
+      std::this_thread::sleep_for(kGlance);
+    }
   }
 }
 
@@ -88,11 +113,7 @@ void Attendance::attend_until_ended() {
     std::unique_lock lock(mutex_);
     if (ended_ || stopping_) return;
     if (!why.ok() && !noted) {
-      environment_.note(
-          {.level = Notice::Level::kWarning,
-           .event = "cut",
-           .text = cat("the coordinator does not answer: ", why.message(), "; trying on"),
-           .facts = {}});
+      environment_.note(not_answered(why));
       noted = true;
     }
     changed_.wait_for(lock, std::chrono::nanoseconds(backoff.next()),

@@ -33,6 +33,10 @@ struct WorkerEnvironment {
 /// Whether the same call may succeed later.
 bool is_worth_another_try(const Status& status);
 
+/// Repeats `attempt` while nobody answers, until the patience ends or a stop is asked for: its last
+/// status. Says once that it tries on.
+Status until_answered(const WorkerEnvironment& environment, const std::function<Status()>& attempt);
+
 /// Growing pauses between tries: 0.25 s, doubled up to 8 s.
 class Backoff {
  public:

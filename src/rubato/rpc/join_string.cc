@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <istream>
 
 #include "rubato/rpc/crypto.h"
 
@@ -139,6 +140,12 @@ StatusOr<JoinFile> read_join_file(FileSystem& files, const std::string& path) {
             path));
   }
   return file;
+}
+
+StatusOr<JoinString> read_join_line(std::istream& in) {
+  std::string text;
+  for (char c = 0; text.size() <= kLongest && in.get(c) && c != '\n';) text.push_back(c);
+  return parse_join_string(text);
 }
 
 }  // namespace rubato

@@ -12,6 +12,7 @@
 // Errors never quote the string: whatever is wrong with it may still hold the secret.
 #pragma once
 
+#include <iosfwd>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,5 +47,7 @@ struct JoinFile {
 
 /// A file of one join string, which keeps it out of lists of processes. Errors name the file.
 StatusOr<JoinFile> read_join_file(FileSystem& files, const std::string& path);
+/// The first line of a stream. Errors as parse_join_string.
+StatusOr<JoinString> read_join_line(std::istream& in);
 
 }  // namespace rubato

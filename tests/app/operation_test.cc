@@ -77,7 +77,7 @@ TEST(ParseListen, WithoutAHostItIsThisMachinesOwn) {
   EXPECT_EQ(to_text(parse_listen("0.0.0.0:9461").value()), "0.0.0.0:9461");
   EXPECT_EQ(to_text(parse_listen("[::1]:9461").value()), "[::1]:9461");
   EXPECT_EQ(parse_listen("0").value().port, 0);
-  for (const char* bad : {"", ":", "host:", "70000", "a b:1", "-1"})
+  for (const char* bad : {"", ":", "host:", "70000", "a b:1", "-1", "127.0.0.1"})
     EXPECT_TRUE(absl::IsInvalidArgument(parse_listen(bad).status())) << bad;
 }
 

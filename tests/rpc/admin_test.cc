@@ -4,7 +4,10 @@
 #include "tests/sim/fixtures.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 namespace rubato {
 namespace {
@@ -83,6 +86,23 @@ TEST_F(AdminTest, WithoutACoordinatorItSaysSo) {
   EXPECT_TRUE(absl::IsUnavailable(gone)) << gone;
   EXPECT_THAT(std::string(gone.message()), HasSubstr("got no running coordinator"));
   EXPECT_TRUE(absl::IsNotFound(ask_admin(files_, directory_ + "-none", {}).status()));
+}
+
+// A process that is stopped, or in a long snapshot, still has its socket.
+TEST_F(AdminTest, OneThatDoesNotAnswerHasNotEnded) {
+  server_.reset();
+  const std::string path = control_socket_path(directory_);
+  unlink(path.c_str());
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  const int silent = socket(AF_UNIX, SOCK_STREAM, 0);
+  ASSERT_EQ(bind(silent, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(listen(silent, 8), 0);
+  const Status status = ask(AdminAction::kStatus).status();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("got no answer within 10 s"));
+  close(silent);
 }
 
 TEST_F(AdminTest, ASocketThatACrashLeftIsReplaced) {

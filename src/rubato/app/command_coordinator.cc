@@ -19,6 +19,7 @@
 #include "rubato/app/tls_flags.h"
 #include "rubato/base/address.h"
 #include "rubato/base/digest.h"
+#include "rubato/base/one_line.h"
 #include "rubato/lm/arena.h"
 #include "rubato/metrics/report.h"
 #include "rubato/metrics/run_statistics.h"
@@ -84,7 +85,12 @@ class CoordinatorProcess {
       RUBATO_RETURN_IF_ERROR(build());
     }
     RUBATO_RETURN_IF_ERROR(open_records());
-    RUBATO_RETURN_IF_ERROR(open_cluster());
+    const Status opened = open_cluster();
+    if (absl::IsCancelled(opened)) {
+      say_stopped();
+      return kExitOk;
+    }
+    RUBATO_RETURN_IF_ERROR(opened);
     RUBATO_RETURN_IF_ERROR(listen());
     const StatusOr<Cluster::End> end = cluster_->run(stop_);
     const Status flushed = recorder_->flush();
@@ -98,6 +104,13 @@ class CoordinatorProcess {
  private:
   Status check_listen() {
     RUBATO_ASSIGN_OR_RETURN(address_, parse_listen(flags_.listen));
+    // What is used only behind the pretraining is not found wrong there.
+    if (!flags_.http.empty()) RUBATO_RETURN_IF_ERROR(parse_listen(flags_.http).status());
+    for (const std::string& host : flags_.hosts) {
+      if (is_host(host)) continue;
+      return absl::InvalidArgumentError(
+          cat("[coordinator] --host: got ", one_line(host), ", want a name or an address"));
+    }
     if (!flags_.insecure || is_loopback(address_.host)) return absl::OkStatus();
     log_.write({.level = Notice::Level::kWarning,
                 .event = "insecure",
@@ -226,10 +239,7 @@ class CoordinatorProcess {
     RUBATO_ASSIGN_OR_RETURN(RunResult result, run_recipe(pretraining, *built_.workload,
                                                          built_.data_digest, environment));
     if (!result.diverged.empty()) return absl::AbortedError(result.diverged);
-    if (result.interrupted)
-      return absl::CancelledError(
-          "[coordinator] interrupted while pretraining; the same command "
-          "goes on from there");
+    if (result.interrupted) return absl::CancelledError("[coordinator] stopped while pretraining");
     return std::move(result.theta);
   }
 
@@ -327,6 +337,12 @@ class CoordinatorProcess {
     return absl::OkStatus();
   }
 
+  void say_stopped() {
+    log_.write({.event = "stopped",
+                .text = cat("stopped; the same command goes on from ", directory_),
+                .facts = {}});
+  }
+
   StatusOr<int> conclude(bool finished) {
     RunData data;
     data.log = recorder_->log();
@@ -358,11 +374,7 @@ class CoordinatorProcess {
     }
     terminal_.out << "state " << cluster_->state_digest() << ", effects "
                   << cluster_->effects_digest() << "\n";
-    if (!finished) {
-      log_.write({.event = "stopped",
-                  .text = cat("stopped; the same command goes on from ", directory_),
-                  .facts = {}});
-    }
+    if (!finished) say_stopped();
     if (flags_.json) terminal_.out << to_line(summary) << "\n";
     return kExitOk;
   }

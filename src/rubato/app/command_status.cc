@@ -65,6 +65,8 @@ StatusOr<int> wait_until_drained(FileSystem& files, const std::string& directory
       terminal.out << "drained: the coordinator has ended\n";
       return kExitOk;
     }
+    // It is there, and busy with its last snapshot.
+    if (absl::IsDeadlineExceeded(reply.status())) continue;
     RUBATO_RETURN_IF_ERROR(reply.status());
     if (reply->draining()) continue;
     return absl::AbortedError("[control] got a resume meanwhile, want the drain to go on");

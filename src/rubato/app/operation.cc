@@ -1,5 +1,7 @@
 #include "rubato/app/operation.h"
 
+#include <algorithm>
+
 #include "rubato/rpc/metrics_text.h"
 
 namespace rubato {
@@ -21,7 +23,8 @@ bool is_loopback(const std::string& host) {
 }
 
 StatusOr<Address> parse_listen(const std::string& text) {
-  const bool has_host = text.find(':') != std::string::npos && !text.starts_with(':');
+  const bool is_port = std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+  const bool has_host = !is_port && !text.starts_with(':');
   std::string whole = has_host ? text : cat("127.0.0.1:", text.substr(text.starts_with(':')));
   // Port 0 asks the system for one; only a listener may.
   const bool any_port = whole.ends_with(":0");

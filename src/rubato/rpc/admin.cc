@@ -137,14 +137,15 @@ StatusOr<v1::StatusReply> ask_admin(FileSystem& files, const std::string& run_di
   const Status status = from_grpc(call(*stub, context, request, reply));
   if (status.ok()) return reply;
   if (absl::IsUnavailable(status)) {
-    return absl::UnavailableError(cat("[control] ", run_dir,
-                                      ": got no running coordinator, want one; the command that ",
-                                      "started it goes on from there"));
+    return absl::UnavailableError(
+        cat("[control] ", run_dir, ": got no running coordinator, want one; the command that ",
+            "started it goes on from there, and one that still pretrains ",
+            "or waits for its model does not answer yet"));
   }
   if (absl::IsDeadlineExceeded(status)) {
-    return absl::UnavailableError(cat("[control] ", run_dir, ": got no answer within ",
-                                      kAnswerSeconds,
-                                      " s, want the coordinator to; it may be writing a snapshot"));
+    return absl::DeadlineExceededError(
+        cat("[control] ", run_dir, ": got no answer within ", kAnswerSeconds,
+            " s, want the coordinator to; it may be writing a snapshot"));
   }
   return status;
 }

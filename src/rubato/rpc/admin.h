@@ -35,7 +35,8 @@ struct AdminRequest {
 };
 
 /// The state of the live coordinator of `run_dir` after the request. NotFound when there is no such
-/// run; Unavailable when no coordinator is running there, or it does not answer within ten seconds.
+/// run; Unavailable when no coordinator is running there, DeadlineExceeded when it does not answer
+/// within ten seconds.
 StatusOr<v1::StatusReply> ask_admin(FileSystem& files, const std::string& run_dir,
                                     const AdminRequest& request);
 

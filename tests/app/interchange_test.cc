@@ -95,8 +95,10 @@ TEST_F(Interchange, ARunGoesOnFromWhatAnotherLeft) {
                                    {"--init", path("start"), "--methods", "sync-diloco,dn-dylu"}))
                            .last_line();
   ASSERT_EQ(further["rows"].size(), 2u);
+  // A few steps from there, not from random numbers, which are 1.5 nats away.
   for (const json& row : further["rows"])
-    EXPECT_LT(row["val_loss_nats"], before["val_loss_nats"]) << row["method"];
+    EXPECT_NEAR(row["val_loss_nats"].get<double>(), before["val_loss_nats"].get<double>(), 0.1)
+        << row["method"];
 }
 
 TEST_F(Interchange, WhatDoesNotFitTheInitialModelIsSaid) {
@@ -108,7 +110,7 @@ TEST_F(Interchange, WhatDoesNotFitTheInitialModelIsSaid) {
   };
   EXPECT_THAT(refused(init({"--set", "model.width=48"})),
               HasSubstr("--set: model.width: got 48, want 32 as the model in"));
-  ok({"prepare", cat(RUBATO_SOURCE_DIR, "/docs/formats.md"), "--out", path("bytes")});
+  ok({"prepare", cat(RUBATO_SOURCE_DIR, "/src/rubato/outer"), "--out", path("bytes")});
   const std::string other = refused(init({"--set", cat("data.directory=", path("bytes"))}));
   EXPECT_THAT(other, HasSubstr("got a model with tokenizer"));
   EXPECT_THAT(other, HasSubstr(cat("`rubato prepare TEXT --tokenizer ", path("start"),
@@ -137,7 +139,7 @@ TEST_F(Interchange, ExportRefusesWhatItCannotDo) {
       refused({"export", path("first"), "--format", "hf", "--type", "q8_0", "--out", path("hf")}),
       HasSubstr("want f32 or f16"));
   EXPECT_THAT(refused({"export", path("data"), "--format", "hf", "--out", path("hf")}),
-              HasSubstr("got no run"));
+              HasSubstr("does not say format rubato-checkpoint"));
   EXPECT_THAT(refused({"import", path("data"), "--out", path("hf")}), HasSubstr("config.json"));
   EXPECT_FALSE(fs::exists(path("hf")));
 }
@@ -150,9 +152,9 @@ TEST_F(Interchange, OneLossInTrainItsLogCompareAndEval) {
   EXPECT_EQ(evaluated["val_perplexity"], trained["val_perplexity"]);
   json last;
   for (const json& record : records(path("run/metrics.jsonl")))
-    if (record.contains("val_loss_nats")) last = record;
-  EXPECT_EQ(last["val_loss_nats"], evaluated["val_loss_nats"]);
-  EXPECT_EQ(last["val_bits_per_byte"], evaluated["val_bits_per_byte"]);
+    if (record["kind"] == "eval") last = record;
+  EXPECT_EQ(last["loss_nats"], evaluated["val_loss_nats"]);
+  EXPECT_EQ(last["bits_per_byte"], evaluated["val_bits_per_byte"]);
   const json compared =
       ok(training("compare", "both", {"--methods", "pretrained,sync-diloco"})).last_line();
   EXPECT_EQ(compared["rows"][1]["val_loss_nats"], trained["val_loss_nats"]);

@@ -63,8 +63,7 @@ TEST_F(ProcessTest, Bf16ProductsAreRefusedByAProcessorWithoutThem) {
   const std::string log = directory_ + "/log", source = RUBATO_SOURCE_DIR;
   const std::string data = directory_ + "/data", out = directory_ + "/run";
   ASSERT_EQ(
-      Process({"prepare", source + "/docs/operating.md", "--out", data, "--vocab", "400"}, log)
-          .wait(),
+      Process({"prepare", source + "/src/rubato/lm", "--out", data, "--vocab", "400"}, log).wait(),
       0)
       << contents(log);
   const Variable older("DNNL_MAX_CPU_ISA", "AVX512_CORE");

@@ -124,7 +124,7 @@ TEST(Recipes, AModelIsMeasuredWithItsOwnTokenizerOnly) {
     program({"prepare", source + text, "--out", directory + name, "--vocab", "400"}, kExitOk);
   };
   prepare("/src/rubato/app", "/code");
-  prepare("/docs/operating.md", "/prose");
+  prepare("/src/rubato/lm", "/other");
   const std::string out = directory + "/run";
   program(
       {"train", source + "/recipes/tiny-lm.toml", "--set", "data.directory=" + directory + "/code",
@@ -132,7 +132,7 @@ TEST(Recipes, AModelIsMeasuredWithItsOwnTokenizerOnly) {
       kExitOk);
   const std::string same = program({"eval", out}, kExitOk);
   for (const char* command : {"eval", "sample"}) {
-    program({command, out, "--set", "data.directory=" + directory + "/prose"}, kExitError);
+    program({command, out, "--set", "data.directory=" + directory + "/other"}, kExitError);
     EXPECT_NE(errors.find("got a model trained with tokenizer "), std::string::npos) << errors;
     EXPECT_EQ(std::ranges::count(errors, '\n'), 1);
   }

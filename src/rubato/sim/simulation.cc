@@ -10,42 +10,6 @@ namespace {
 // the run going for ever. Many times the window of its median: what comes later is no better.
 constexpr int64_t kHopelessRefusals = 1000;
 
-Status fleet_error(std::string_view what) {
-  return absl::InvalidArgumentError(cat("[fleet] got ", what));
-}
-
-Status check_link(const Link& link, const Payload& payload) {
-  for (const std::optional<int64_t>& rate : {link.down_bytes_per_s, link.up_bytes_per_s}) {
-    if (rate && *rate < 1) return fleet_error(cat(*rate, " bytes/s, want at least 1"));
-  }
-  if (link.latency < 0 || link.latency >= kLongestTime)
-    return fleet_error(cat(to_seconds(link.latency), " s of latency, want at least 0 s and below ",
-                           to_seconds(kLongestTime), " s"));
-  const Nanos slowest = std::max(busy_time(payload.down_bytes, link.down_bytes_per_s),
-                                 busy_time(payload.up_bytes, link.up_bytes_per_s));
-  if (slowest < kLongestTime) return absl::OkStatus();
-  return fleet_error(cat("a link that carries ", std::max(payload.down_bytes, payload.up_bytes),
-                         " bytes in ", to_seconds(kLongestTime), " s or more, want a faster one"));
-}
-
-Status check_worker(const SimWorker& worker, int64_t local_steps, const Payload& payload) {
-  if (worker.ns_per_step <= 0)
-    return fleet_error(cat(to_seconds(worker.ns_per_step), " s per step, want more than 0 s"));
-  if (worker.ns_per_step > kLongestTime / std::max<int64_t>(local_steps, 1)) {
-    return fleet_error(cat(local_steps, " steps of ", to_seconds(worker.ns_per_step),
-                           " s a task, want at most ", to_seconds(kLongestTime), " s"));
-  }
-  if (worker.return_at && (!worker.leave_at || *worker.return_at < *worker.leave_at))
-    return fleet_error("a worker that returns before it leaves, want leave_s <= return_s");
-  return check_link(worker.link, payload);
-}
-
-// Gradient up, parameters down, in every step of k x batch.
-Nanos exchange_time(const Link& link, const Payload& payload) {
-  return busy_time(payload.up_bytes, link.up_bytes_per_s) +
-         busy_time(payload.down_bytes, link.down_bytes_per_s) + 2 * link.latency;
-}
-
 // Whether a delta counts: now, or with its group.
 bool counts_for(TaskId task, const Effects& effects) {
   return std::ranges::none_of(effects, [task](const Effect& effect) {
@@ -67,48 +31,30 @@ StatusOr<std::unique_ptr<Simulation>> Simulation::make(SimulationConfig config,
                                                        const Workload& workload,
                                                        std::vector<float> theta,
                                                        MetricsSink& sink) {
-  if (config.fleet.empty())
-    return absl::InvalidArgumentError("[fleet] got no workers, want at least one");
   const int64_t num_params = workload.layout().size();
-  RUBATO_ASSIGN_OR_RETURN(const Codecs codecs, make_codecs(config));
-  const Payload payload = payload_of(*codecs.up, *codecs.down, num_params);
-  for (const SimWorker& worker : config.stands_for) {
-    RUBATO_RETURN_IF_ERROR(check_worker(worker, 1, payload));
-    config.fleet[0].ns_per_step = std::max(
-        config.fleet[0].ns_per_step, worker.ns_per_step + exchange_time(worker.link, payload));
-  }
-  for (const SimWorker& worker : config.fleet) {
-    RUBATO_RETURN_IF_ERROR(check_worker(worker, config.coordinator.local_steps, payload));
-  }
-  RUBATO_RETURN_IF_ERROR(config.worker.learning_rate.validate());
-  std::unique_ptr<Simulation> sim(new Simulation(std::move(config), workload, sink));
-  SimulationConfig& c = sim->config_;
-
-  c.coordinator.batch_sequences = c.worker.batch_sequences;
-  c.coordinator.inner_rewarm_steps = c.worker.inner_rewarm_steps;
-  DataMap data(workload.shard_sequences(), c.merged_data, c.coordinator.seed);
-  RUBATO_ASSIGN_OR_RETURN(Machine machine, make_machine(c, workload.layout(), data.logical_shards(),
-                                                        workload.tokens_per_sequence()));
-  sim->coordinator_ = std::move(machine.coordinator);
+  DataMap data(workload.shard_sequences(), config.merged_data, config.coordinator.seed);
+  RUBATO_ASSIGN_OR_RETURN(
+      PreparedSimulation prepared,
+      prepare_simulation(std::move(config),
+                         {num_params, data.logical_shards(), workload.tokens_per_sequence()},
+                         workload.layout()));
+  std::unique_ptr<Simulation> sim(new Simulation(std::move(prepared.config), workload, sink));
+  const SimulationConfig& c = sim->config_;
+  const Codecs& codecs = prepared.machine.codecs;
+  sim->coordinator_ = std::move(prepared.machine.coordinator);
   sim->pool_ = make_update_pool(c.threads, num_params);
-  sim->server_ = std::make_unique<ServerModel>(std::move(theta), std::move(machine.chain),
+  sim->server_ = std::make_unique<ServerModel>(std::move(theta), std::move(prepared.machine.chain),
                                                sim->pool_.get(), codecs.down);
   sim->server_->measure_updates();
-  sim->payload_ = payload;
+  sim->payload_ = prepared.payload;
   sim->uplink_.emplace(codecs.up, num_params, c.fleet.size());
   RUBATO_ASSIGN_OR_RETURN(sim->executors_,
                           Executors::make(workload, c.worker, std::move(data), c.threads,
                                           static_cast<int>(c.fleet.size())));
   sim->idle_.resize(c.fleet.size());
-  for (size_t i = 0; i < c.fleet.size(); ++i) {
-    const SimWorker& worker = c.fleet[i];
-    const auto id = static_cast<int64_t>(i);
+  for (size_t i = 0; i < c.fleet.size(); ++i)
     sim->inner_.push_back(workload.optimizer().make_state(num_params));
-    sim->clocks_.emplace_back(worker.link, worker.ns_per_step, c.coordinator.overlap, payload);
-    sim->queue_.insert({worker.join_at, Kind::kJoin, id, TaskId()});
-    if (worker.leave_at) sim->queue_.insert({*worker.leave_at, Kind::kLeave, id, TaskId()});
-    if (worker.return_at) sim->queue_.insert({*worker.return_at, Kind::kJoin, id, TaskId()});
-  }
+  sim->clockwork_ = Clockwork(c.fleet, c.coordinator.overlap, sim->payload_);
   return sim;
 }
 
@@ -118,9 +64,7 @@ int64_t Simulation::local_steps() const {
 
 int64_t Simulation::local_steps_made() const {
   int64_t steps = 0;
-  for (const Pending& event : queue_) {
-    if (event.kind == Kind::kArrival) steps += flights_.at(event.task).run->steps_done();
-  }
+  for (TaskId task : clockwork_.tasks_to_arrive()) steps += flights_.at(task).run->steps_done();
   return local_steps() + steps * std::max<int64_t>(std::ssize(config_.stands_for), 1);
 }
 
@@ -133,23 +77,22 @@ StatusOr<StopReason> Simulation::run(const SimulationHooks& hooks) {
       executors_->pause();
       return StopReason::kStopped;
     }
-    if (queue_.empty())
+    if (clockwork_.empty())
       return absl::FailedPreconditionError(
           "[train] got a fleet that has left, want somebody to come back; see fleet.leave_s");
     // Training starts once everybody who joins at the first instant is there.
-    if (!started_ && queue_.begin()->kind != Kind::kJoin) {
+    if (!started_ && clockwork_.next().kind != Clockwork::Kind::kJoin) {
       return absl::FailedPreconditionError(
           "[train] got nobody at the start, want a worker that joins before the first one leaves");
     }
-    const Pending event = *queue_.begin();
-    if (event.kind == Kind::kArrival) {
-      const Status waited = wait_for(*flights_.at(event.task).run, hooks);
+    if (clockwork_.next().kind == Clockwork::Kind::kArrival) {
+      const Status waited = wait_for(*flights_.at(clockwork_.next().task).run, hooks);
       if (absl::IsCancelled(waited)) continue;
     }
-    queue_.erase(queue_.begin());
+    const Clockwork::Entry event = clockwork_.take();
     now_ = event.at;
     RUBATO_RETURN_IF_ERROR(process(event, hooks));
-    const bool more_at_first_instant = !queue_.empty() && queue_.begin()->at == now_;
+    const bool more_at_first_instant = !clockwork_.empty() && clockwork_.next().at == now_;
     if (!started_ && !more_at_first_instant) {
       started_ = true;
       Effects effects;
@@ -169,30 +112,23 @@ Status Simulation::wait_for(TaskRun& run, const SimulationHooks& hooks) {
   return absl::OkStatus();
 }
 
-Status Simulation::process(const Pending& event, const SimulationHooks& hooks) {
-  const WorkerId id(event.who);
-  Effects effects;
+Status Simulation::process(const Clockwork::Entry& event, const SimulationHooks& hooks) {
   switch (event.kind) {
-    case Kind::kArrival:
+    case Clockwork::Kind::kArrival:
       return arrive(event, hooks);
-    case Kind::kTimer:
-      coordinator_->step(now_, TimerFired{event.who}, effects);
-      break;
-    case Kind::kJoin:
+    case Clockwork::Kind::kJoin:
       idle_[static_cast<size_t>(event.who)].since = now_;
       sink_.on_event({now_, cat("worker ", event.who, " joined")});
-      coordinator_->step(
-          now_, WorkerJoined{id, config_.fleet[static_cast<size_t>(event.who)].ns_per_step, false},
-          effects);
       break;
-    case Kind::kLeave:
-      lose(id);
-      coordinator_->step(now_, WorkerLost{id}, effects);
+    case Clockwork::Kind::kLeave:
+      lose(WorkerId(event.who));
       break;
-    case Kind::kWish:
-      coordinator_->step(now_, TaskWanted{id, event.task}, effects);
+    case Clockwork::Kind::kWish:
+    case Clockwork::Kind::kTimer:
       break;
   }
+  Effects effects;
+  coordinator_->step(now_, clockwork_.event_of(event), effects);
   return execute(effects, hooks);
 }
 
@@ -200,25 +136,18 @@ Status Simulation::process(const Pending& event, const SimulationHooks& hooks) {
 void Simulation::lose(WorkerId id) {
   const auto who = static_cast<size_t>(id.value());
   sink_.on_event({now_, cat("worker ", id, " was lost")});
-  std::vector<TaskId> tasks;
-  std::erase_if(queue_, [&](const Pending& event) {
-    if (event.who != id.value()) return false;
-    if (event.kind == Kind::kArrival) tasks.push_back(event.task);
-    return event.kind == Kind::kArrival || event.kind == Kind::kWish;
-  });
-  std::ranges::sort(tasks);
+  const std::vector<TaskId> tasks = clockwork_.lose(id);
   for (TaskId task : tasks) record_wait_before(flights_.at(task));
   record_wait(id, idle_[who], now_);
   for (TaskId task : tasks) record_loss(flights_.at(task));
   // The newest first, so that nobody begins it when the one before it goes.
   for (auto task = tasks.rbegin(); task != tasks.rend(); ++task) drop_flight(*task);
   idle_[who].since.reset();
-  clocks_[who].reset();
   uplink_->lose(id);
   inner_[who] = workload_.optimizer().make_state(workload_.layout().size());
 }
 
-Status Simulation::arrive(const Pending& event, const SimulationHooks& hooks) {
+Status Simulation::arrive(const Clockwork::Entry& event, const SimulationHooks& hooks) {
   Flight& flight = flights_.at(event.task);
   const TaskRun& run = *flight.run;
   flight.hours.arrived = now_;
@@ -288,7 +217,7 @@ Status Simulation::execute(const Effects& effects, const SimulationHooks& hooks)
     } else if (const auto* next = std::get_if<Dispatch>(&effect)) {
       dispatch(next->task);
     } else if (const auto* timer = std::get_if<SetTimer>(&effect)) {
-      queue_.insert({timer->at, Kind::kTimer, timer->timer, TaskId()});
+      clockwork_.set_timer(*timer);
     } else if (std::holds_alternative<Save>(effect)) {
       save_due_ = true;
     }
@@ -325,13 +254,10 @@ void Simulation::dispatch(const Task& task) {
   const auto who = static_cast<size_t>(task.worker.value());
   Flight& flight = flights_[task.id];
   flight.run = std::make_unique<TaskRun>(task, server_->publish(), &inner_[who]);
-  flight.hours.times = clocks_[who].plan(now_, task.steps);
+  flight.hours.times = clockwork_.dispatch(task, now_);
   const TaskTimes& times = flight.hours.times;
   flight.hours.before = std::exchange(idle_[who], {times.ends, task.id, task.shard});
   if (times.begins <= now_) record_wait_before(flight);
-  queue_.insert({times.arrives, Kind::kArrival, task.worker.value(), task.id});
-  if (times.asks < times.arrives)
-    queue_.insert({times.asks, Kind::kWish, task.worker.value(), task.id});
   executors_->add(flight.run.get(), times.arrives);
 }
 

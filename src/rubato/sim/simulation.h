@@ -1,10 +1,7 @@
 // The simulator: a virtual clock, in-process workers and real training around the coordinator. What
 // a worker computes depends only on its task, its inner state and the parameters it was given, so
 // the hours of a task are known at dispatch (worker/worker_clock.h) and the cores may work ahead in
-// any order: same recipe, same seed, same bits.
-//
-// Events of one instant go arrivals by worker id, then losses, joins, wishes for one more task,
-// timers, then dispatches.
+// any order: same recipe, same seed, same bits. When what happens: worker/clockwork.h.
 #pragma once
 
 #include <atomic>
@@ -12,7 +9,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -20,35 +16,11 @@
 #include "rubato/server/machine.h"
 #include "rubato/server/server_model.h"
 #include "rubato/sim/executors.h"
+#include "rubato/sim/simulation_config.h"
 #include "rubato/sim/uplink.h"
-#include "rubato/worker/worker_clock.h"
+#include "rubato/worker/clockwork.h"
 
 namespace rubato {
-
-/// One simulated worker; its id is its place in the fleet.
-struct SimWorker {
-  Nanos ns_per_step = kNanosPerSecond;
-  Nanos join_at = 0;
-  std::optional<Nanos> leave_at = {};   // lost in mid-task, with its inner state
-  std::optional<Nanos> return_at = {};  // joins again, with nothing; after leave_at
-  Link link = {};
-};
-
-/// Batch size and ramp of the machine are those of `worker`.
-struct SimulationConfig : MachineConfig {
-  std::string method = "train";
-  RunPhase phase = RunPhase::kTrain;
-  WorkerSettings worker;
-  bool merged_data = false;  // one logical shard over all data
-  std::vector<SimWorker> fleet;
-  /// The real workers that the one simulated worker stands for (k x batch); empty otherwise. Each
-  /// of its steps counts as one local step of each of them and takes as long as the slowest needs
-  /// for its step and for exchanging gradient and parameters: make() slows it down.
-  std::vector<SimWorker> stands_for;
-  int threads = 1;
-  std::optional<int64_t> eval_every_steps;  // [local steps]
-  std::optional<int64_t> eval_at_steps;     // once more when this many are reached
-};
 
 /// Where a run stands, for people.
 struct SimulationProgress {
@@ -108,18 +80,6 @@ class Simulation {
   void restore_theta(std::span<const float> theta) { server_->set_theta(theta); }
 
  private:
-  enum class Kind : uint8_t { kArrival, kLeave, kJoin, kWish, kTimer };
-  struct Pending {  // of the event queue, in its order
-    Nanos at = 0;
-    Kind kind = Kind::kArrival;
-    int64_t who = 0;  // worker id; timer id
-    TaskId task;      // that arrives; behind which one more is wanted
-    friend auto operator<=>(const Pending&, const Pending&) = default;
-    template <class A>
-    void archive(A& a) {
-      a(at, kind, who, task);
-    }
-  };
   struct Idle {                  // since when a worker has nothing to train, and behind which task
     std::optional<Nanos> since;  // ahead while it trains
     TaskId task;
@@ -145,8 +105,8 @@ class Simulation {
   };
 
   Simulation(SimulationConfig config, const Workload& workload, MetricsSink& sink);
-  Status process(const Pending& event, const SimulationHooks& hooks);
-  Status arrive(const Pending& event, const SimulationHooks& hooks);
+  Status process(const Clockwork::Entry& event, const SimulationHooks& hooks);
+  Status arrive(const Clockwork::Entry& event, const SimulationHooks& hooks);
   void lose(WorkerId id);
   Status divergence(std::string_view what) const;
   Status check_door(WorkerId id, const Effects& effects);
@@ -176,11 +136,10 @@ class Simulation {
 
   Nanos now_ = 0;
   bool started_ = false;
-  std::set<Pending> queue_;
+  Clockwork clockwork_;
   std::map<TaskId, Flight> flights_;
-  std::vector<InnerState> inner_;    // by worker
-  std::vector<WorkerClock> clocks_;  // by worker
-  std::vector<Idle> idle_;           // by worker
+  std::vector<InnerState> inner_;  // by worker
+  std::vector<Idle> idle_;         // by worker
   int64_t next_eval_steps_ = 0;
   bool mark_evaluated_ = false, save_due_ = false;
   int64_t refused_norms_ = 0;  // arrivals in a row; not saved: a resumed run counts anew

@@ -1,5 +1,7 @@
 // A simulation's state: the coordinator, the outer chain, the clock's queue, and every task as far
 // as it has got.
+#include <set>
+
 #include "rubato/base/archive.h"
 #include "rubato/sim/simulation.h"
 
@@ -12,22 +14,20 @@ void Simulation::walk_state(StateWalk& walk) {
 
   std::vector<std::pair<Task, Hours>> tasks;  // in flight, by id
   for (auto& [id, flight] : flights_) tasks.emplace_back(flight.run->task(), flight.hours);
-  std::vector<Pending> queue(queue_.begin(), queue_.end());
   walk_record(walk, "simulation", [&](auto& parts) {
-    parts(now_, started_, queue, tasks, idle_, next_eval_steps_, mark_evaluated_);
-    for (WorkerClock& clock : clocks_) clock.archive(parts);
+    parts(now_, started_);
+    clockwork_.archive_queue(parts);
+    parts(tasks, idle_, next_eval_steps_, mark_evaluated_);
+    clockwork_.archive_clocks(parts);
   });
-  queue_ = std::set<Pending>(queue.begin(), queue.end());
 
   for (size_t i = 0; i < inner_.size(); ++i) {
     PrefixedWalk inner(walk, cat("worker.", i, ".inner."));
     inner_[i].walk_state(inner);
   }
   uplink_->walk_state(walk);
-  std::set<TaskId> awaited;
-  for (const Pending& event : queue_) {
-    if (event.kind == Kind::kArrival) awaited.insert(event.task);
-  }
+  const std::vector<TaskId> to_arrive = clockwork_.tasks_to_arrive();
+  const std::set<TaskId> awaited(to_arrive.begin(), to_arrive.end());
   // Tasks that start from one version share its parameters.
   std::map<Version, std::shared_ptr<std::vector<float>>> bases;
   for (auto& [task, hours] : tasks) {

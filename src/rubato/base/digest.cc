@@ -1,7 +1,5 @@
 #include "rubato/base/digest.h"
 
-#include <cstdio>
-
 #include <xxhash.h>
 #if defined(__x86_64__)
 #include <xxh_x86dispatch.h>  // the same sums by the widest vectors that the processor has
@@ -11,9 +9,12 @@ namespace rubato {
 namespace {
 
 std::string to_hex(XXH128_hash_t hash) {
-  char text[33];
-  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(hash.high64),
-                static_cast<unsigned long long>(hash.low64));
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text(32, '0');
+  for (size_t i = 0; i < 16; ++i) {
+    text[i] = kDigits[(hash.high64 >> (60 - 4 * i)) & 15];
+    text[16 + i] = kDigits[(hash.low64 >> (60 - 4 * i)) & 15];
+  }
   return text;
 }
 

@@ -5,11 +5,6 @@
 #include "rubato/coordinator/coordinator.h"
 
 namespace rubato {
-namespace {
-
-constexpr size_t kSpeedWindow = 8;  // measurements a worker's speed is the median of
-
-}  // namespace
 
 std::optional<RejectReason> Coordinator::refuse(const UpdateArrived& event) const {
   const auto it = in_flight_.find(event.task);
@@ -60,6 +55,9 @@ void Coordinator::on(const UpdateArrived& event, Effects& effects) {
     in_flight_.erase(it);
     accept(event, std::move(flight), effects);
   }
+  // No task is longer than H: only behind that does what is left of the budget say who waits.
+  const bool budget_binds = config_.budget_steps - counts_.steps <= config_.local_steps;
+  budget_binds ? reindex_all() : reindex(event.worker, workers_.at(event.worker));
   if (open_window_or_wait(effects, false)) mark_group_closed(effects, first);
 }
 

@@ -61,7 +61,8 @@ void Coordinator::step(Nanos now, const Event& event, Effects& effects) {
   const size_t before = effects.size();
   std::visit([&](const auto& which) { on(which, effects); }, event);
   if (effects.size() == before) return;
-  ArchiveWriter history;
+  ArchiveWriter history{std::move(history_bytes_)};
+  history.bytes.clear();
   history(effects_digest_);
   for (size_t i = before; i < effects.size(); ++i) {
     auto kind = static_cast<uint8_t>(effects[i].index());
@@ -69,6 +70,7 @@ void Coordinator::step(Nanos now, const Event& event, Effects& effects) {
     std::visit([&](auto& which) { which.archive(history); }, effects[i]);
   }
   effects_digest_ = digest_of(history.bytes);
+  history_bytes_ = std::move(history.bytes);
 }
 
 // ---- membership
@@ -89,6 +91,7 @@ void Coordinator::on(const WorkerJoined& event, Effects& effects) {
   if (!event.has_state) {
     worker.rewarm_done = started_ && config_.inner_rewarm_steps > 0 ? 0 : -1;
   }
+  reindex(event.worker, worker);
   // Where there are rounds a newcomer waits for the next one; otherwise it starts unless a window
   // is open.
   if (started_ && !window_opened_ && !(rounds() && anyone_out())) dispatch_waiting(effects);
@@ -107,6 +110,7 @@ void Coordinator::on(const WorkerLost& event, Effects& effects) {
     flight.lost = true;
   }
   worker.tasks.clear();
+  reindex(event.worker, worker);
   if (had_tasks) ++counts_.lost;
   if (window_opened_) open_window_or_wait(effects, false);
   // A round whose last outstanding member is lost before anyone finished restarts with whoever
@@ -139,6 +143,7 @@ void Coordinator::on(const RolledBack&, Effects& effects) {
     fates_[static_cast<size_t>(id.value())] = TaskFate::kRefused;
   }
   in_flight_.clear();
+  reindex_all();
   window_opened_.reset();
   timer_at_.reset();
   if (!group_.empty()) close_window(effects);
@@ -151,6 +156,7 @@ void Coordinator::on(const TaskWanted& event, Effects& effects) {
   Worker& worker = workers_.at(event.worker);
   in_flight_.at(event.behind).asked = now_;
   worker.wants = true;
+  reindex(event.worker, worker);
   if (waits(worker)) open_window_or_wait(effects, false);
 }
 
@@ -176,28 +182,32 @@ bool Coordinator::waits(const Worker& worker) const {
          steps_out(worker) < config_.budget_steps - counts_.steps;
 }
 
-bool Coordinator::anyone_waits() const {
-  return std::ranges::any_of(workers_, [this](const auto& entry) { return waits(entry.second); });
+// When one that does not wait should come to: a worker's own task in flight is nothing that it
+// waits for itself.
+std::optional<Nanos> Coordinator::expected_to_wait(const Worker& worker) const {
+  if (worker.tasks.empty() || waits(worker)) return std::nullopt;
+  const InFlight& first = in_flight_.at(worker.tasks.front());
+  const InFlight& last = worker.tasks.size() == 1 ? first : in_flight_.at(worker.tasks.back());
+  const bool needs_room = last.asked || worker.tasks.size() == kMostTasksInFlight;
+  return std::max(last.asked ? *last.asked : last.task.expected_ready,
+                  needs_room ? first.task.expected_arrival : 0);
 }
 
-// When those who do not wait should come to: a worker's own task in flight is nothing that it waits
-// for itself.
-std::vector<Nanos> Coordinator::expected_to_wait() const {
-  std::vector<Nanos> expected;
-  for (const auto& [id, worker] : workers_) {
-    if (worker.tasks.empty() || waits(worker)) continue;
-    const InFlight& first = in_flight_.at(worker.tasks.front());
-    const InFlight& last = in_flight_.at(worker.tasks.back());
-    const bool needs_room = last.asked || worker.tasks.size() == kMostTasksInFlight;
-    expected.push_back(std::max(last.asked ? *last.asked : last.task.expected_ready,
-                                needs_room ? first.task.expected_arrival : 0));
-  }
-  return expected;
+// After every change of a worker, its tasks, or what is left of the budget where that binds it.
+void Coordinator::reindex(WorkerId id, const Worker& worker) {
+  index_.set(id, {.waits = waits(worker),
+                  .expected = expected_to_wait(worker),
+                  .reference = reference_of(worker)});
+}
+
+void Coordinator::reindex_all() {
+  index_.clear();
+  for (const auto& [id, worker] : workers_) reindex(id, worker);
 }
 
 bool Coordinator::open_window_or_wait(Effects& effects, bool timer_fired) {
   if (finished_) return true;
-  if (!anyone_waits() && group_.empty()) {
+  if (index_.waiting().empty() && group_.empty()) {
     // A late delta of a worker that is gone, or everybody of the window has gone: there is no
     // window. Left open it would keep newcomers out and shorten the next one.
     window_opened_.reset();
@@ -228,14 +238,13 @@ void Coordinator::mark_group_closed(Effects& effects, size_t first) {
 }
 
 GateDecision Coordinator::ask_gate(bool timer_fired) const {
-  const std::vector<Nanos> expected = expected_to_wait();
   std::vector<Nanos> arrived;
   Nanos shortest = group_.empty() ? 0 : group_.front().out;
   for (const Arrived& member : group_) {
     arrived.push_back(member.at);
     shortest = std::min(shortest, member.out);
   }
-  return gate_->decide({now_, *window_opened_, expected, timer_fired, arrived, shortest});
+  return gate_->decide({now_, *window_opened_, index_.expected(), timer_fired, arrived, shortest});
 }
 
 void Coordinator::close_window(Effects& effects) {

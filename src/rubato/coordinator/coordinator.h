@@ -22,6 +22,7 @@
 #include "rubato/coordinator/door.h"
 #include "rubato/coordinator/events.h"
 #include "rubato/coordinator/ledger.h"
+#include "rubato/coordinator/worker_index.h"
 #include "rubato/schedule/gate.h"
 #include "rubato/schedule/sampler.h"
 #include "rubato/schedule/step_policy.h"
@@ -71,6 +72,7 @@ class Coordinator {
   void walk_state(StateWalk& walk);
 
  private:
+  static constexpr size_t kSpeedWindow = 8;  // measurements a worker's speed is the median of
   // What a worker's speed is worth to the others, whose tasks are measured by the fastest.
   enum class SpeedTrust : uint8_t {
     kClaimed,   // nothing has come yet: a claim counts until the clock contradicts it
@@ -147,9 +149,10 @@ class Coordinator {
 
   void give_back(const Task& task, const std::vector<DataRange>& ranges, int64_t steps, TaskId by);
   bool waits(const Worker& worker) const;
-  bool anyone_waits() const;
   int64_t steps_out(const Worker& worker) const;
-  std::vector<Nanos> expected_to_wait() const;
+  std::optional<Nanos> expected_to_wait(const Worker& worker) const;
+  void reindex(WorkerId id, const Worker& worker);
+  void reindex_all();
   /// Whether it let the group go; at the end of the run nobody waits for more either.
   bool open_window_or_wait(Effects& effects, bool timer_fired);
   static void mark_group_closed(Effects& effects, size_t first);
@@ -163,6 +166,7 @@ class Coordinator {
   bool averages() const { return gate_->group_mode() != GroupMode::kEach; }
   bool anyone_out() const;
   std::optional<Nanos> reference_of(const Worker& worker) const;
+  bool is_contradicted(const Worker& worker) const;
 
   template <class A>
   void archive(A& a) {
@@ -192,6 +196,10 @@ class Coordinator {
   int64_t held_arrivals_ = 0;           // since the last outer step of a buffering chain
   int64_t next_save_steps_ = 0;
   std::string effects_digest_;
+
+  WorkerIndex index_;                  // of workers_; follows from what stands above
+  std::string history_bytes_;          // scratch: what the digest takes in
+  std::vector<ShardProgress> shards_;  // scratch: what a sampler sees
 };
 
 }  // namespace rubato

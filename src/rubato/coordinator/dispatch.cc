@@ -1,5 +1,6 @@
 // Who gets which task: shard, data, length and expectations.
 #include <algorithm>
+#include <array>
 #include <limits>
 
 #include "rubato/base/int128.h"
@@ -19,24 +20,30 @@ constexpr int64_t kBelief = 8;
 }  // namespace
 
 std::optional<Nanos> Coordinator::Worker::speed() const {
-  std::vector<Nanos> values = recent_ns_per_step;
-  if (values.empty()) return std::nullopt;
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::ranges::nth_element(values, middle);
+  if (recent_ns_per_step.empty()) return std::nullopt;
+  std::array<Nanos, kSpeedWindow> values;
+  const size_t count = std::min(recent_ns_per_step.size(), values.size());
+  std::copy(recent_ns_per_step.end() - static_cast<std::ptrdiff_t>(count), recent_ns_per_step.end(),
+            values.begin());
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(count / 2);
+  std::nth_element(values.begin(), middle, values.begin() + static_cast<std::ptrdiff_t>(count));
   return *middle;
 }
 
-// The speed that others may be measured by, if this worker's is worth that: nobody makes all tasks
-// short by a claim alone.
+// The speed that others may be measured by, if this worker's is worth that, as far as its last
+// events tell: nobody makes all tasks short by a claim alone.
 std::optional<Nanos> Coordinator::reference_of(const Worker& worker) const {
+  if (!worker.connected || worker.trust == SpeedTrust::kDoubted) return std::nullopt;
   const std::optional<Nanos> speed = worker.speed();
-  if (!worker.connected || !speed || worker.trust == SpeedTrust::kDoubted) return std::nullopt;
-  if (worker.trust == SpeedTrust::kMeasured) return std::max(*speed, worker.pace / kBelief);
-  if (worker.tasks.empty()) return speed;
+  if (!speed || worker.trust == SpeedTrust::kClaimed) return speed;
+  return std::max(*speed, worker.pace / kBelief);
+}
+
+// Whether a claim is worth nothing any more, because the clock has passed what it explains.
+bool Coordinator::is_contradicted(const Worker& worker) const {
+  if (worker.trust != SpeedTrust::kClaimed || worker.tasks.empty()) return false;
   const Task& first = in_flight_.at(worker.tasks.front()).task;
-  const bool contradicted =
-      now_ - first.dispatched > static_cast<Int128>(*speed) * first.steps * kBelief;
-  return contradicted ? std::nullopt : speed;
+  return now_ - first.dispatched > static_cast<Int128>(*worker.speed()) * first.steps * kBelief;
 }
 
 void Coordinator::dispatch_waiting(Effects& effects) {
@@ -44,17 +51,18 @@ void Coordinator::dispatch_waiting(Effects& effects) {
   // No task is longer than what is left of the budget; the last round shares that out.
   int64_t max_steps = config_.budget_steps - counts_.steps;
   if (rounds()) {
-    const auto members =
-        std::ranges::count_if(workers_, [this](const auto& entry) { return waits(entry.second); });
+    const auto members = std::ssize(index_.waiting());
     max_steps = (max_steps + members - 1) / std::max<int64_t>(members, 1);
   }
-  for (auto& [id, worker] : workers_) {
-    if (!waits(worker)) continue;
+  const std::vector<WorkerId> waiting = index_.waiting();
+  for (WorkerId id : waiting) {
+    Worker& worker = workers_.at(id);
     Task task = make_task(id, worker, max_steps - steps_out(worker));
     worker.wants = false;
     worker.tasks.push_back(task.id);
     fates_.push_back(TaskFate::kOpen);
-    in_flight_[task.id] = {.task = task};
+    in_flight_.emplace_hint(in_flight_.end(), task.id, InFlight{.task = task});
+    reindex(id, worker);
     effects.push_back(Dispatch{std::move(task)});
   }
 }
@@ -63,21 +71,23 @@ Task Coordinator::make_task(WorkerId id, Worker& worker, int64_t max_steps) {
   // A worker nobody has measured is taken for the fastest, and is nobody's reference.
   const std::optional<Nanos> own = worker.speed();
   std::optional<Nanos> fastest = own;
-  for (const auto& [other_id, other] : workers_) {
-    const std::optional<Nanos> speed = reference_of(other);
-    if (speed) fastest = std::min(fastest.value_or(*speed), *speed);
+  for (const auto& [speed, other] : index_.references()) {
+    if (fastest && *fastest <= speed) break;
+    if (is_contradicted(workers_.at(other))) continue;
+    fastest = speed;
+    break;
   }
   const Nanos reference = fastest.value_or(kNanosPerSecond);
-  std::vector<ShardProgress> shards;
+  shards_.clear();
   for (int64_t i = 0; i < ledger_.num_shards(); ++i) {
     const Progress& progress = progress_[static_cast<size_t>(i)];
-    shards.push_back({ledger_.shard_size(ShardId(i)), progress.assigned, progress.visits});
+    shards_.push_back({ledger_.shard_size(ShardId(i)), progress.assigned, progress.visits});
   }
   Task task;
   task.id = TaskId(static_cast<int64_t>(fates_.size()));
   task.worker = id;
   task.base = Version(counts_.version);
-  task.shard = sampler_->sample(shards, id, task.id, config_.seed);
+  task.shard = sampler_->sample(shards_, id, task.id, config_.seed);
   task.steps =
       std::min(policy_->steps(config_.local_steps, own.value_or(reference), reference), max_steps);
   std::vector<TaskId> superseded;

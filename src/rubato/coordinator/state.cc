@@ -1,4 +1,6 @@
 // What a coordinator tells about itself, and its state as one record.
+#include <algorithm>
+
 #include "rubato/base/archive.h"
 #include "rubato/coordinator/coordinator.h"
 
@@ -75,6 +77,14 @@ bool Coordinator::takes_wish(WorkerId id, TaskId behind) const {
 
 void Coordinator::walk_state(StateWalk& walk) {
   walk_record(walk, "coordinator", [this](auto& parts) { archive(parts); });
+  const auto is_known = [this](TaskId task) { return in_flight_.contains(task); };
+  for (const auto& [id, worker] : workers_) {
+    if (std::ranges::all_of(worker.tasks, is_known)) continue;
+    walk.refuse(
+        absl::DataLossError(cat("[coordinator] worker ", id, " has tasks that nobody has")));
+    return;
+  }
+  reindex_all();
 }
 
 }  // namespace rubato

@@ -1,6 +1,7 @@
 #include "rubato/schedule/gate.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 
 namespace rubato {
@@ -9,10 +10,8 @@ namespace {
 // Workers expected until `limit` are waited for, `slack` longer than expected but never beyond it;
 // the rest are not.
 GateDecision wait_for_expected(const GateView& view, Nanos limit, Nanos slack) {
-  Nanos latest = -1;
-  for (Nanos expected : view.expected) {
-    if (expected <= limit) latest = std::max(latest, expected);
-  }
+  const auto behind = std::ranges::upper_bound(view.expected, limit);
+  const Nanos latest = behind == view.expected.begin() ? -1 : *std::prev(behind);
   if (latest < 0) return {.close = true, .why = "nobody else is expected within the window"};
   const Nanos until = std::max(std::min(latest + slack, limit), view.now);
   if (view.timer_fired && until <= view.now) return {.close = true, .why = "the window has ended"};
@@ -23,7 +22,7 @@ class Free final : public Gate {
  public:
   GateDecision decide(const GateView& view) const override {
     // Arrivals of the same instant come before dispatches, so only an exact tie is waited for.
-    const bool tie = std::ranges::find(view.expected, view.now) != view.expected.end();
+    const bool tie = std::ranges::binary_search(view.expected, view.now);
     if (tie && !view.timer_fired) {
       return {
           .close = false, .wait_until = view.now, .why = "another worker arrives at this instant"};

@@ -17,7 +17,7 @@ namespace rubato {
 struct GateView {
   Nanos now = 0;
   Nanos opened = 0;                     // the first finish of this window (tau_sync)
-  std::span<const Nanos> expected;      // expected arrival of every outstanding task, in any order
+  std::span<const Nanos> expected;      // when those who are out should come, ascending
   bool timer_fired = false;             // asked by the timer that an earlier decision set
   std::span<const Nanos> arrived = {};  // under a gate that averages: when each of the group's
                                         // deltas came, in order

@@ -36,24 +36,6 @@ std::string generated_digest(const Recipe& recipe, const std::string& section) {
   return digest_of(text);
 }
 
-StatusOr<ModelConfig> build_model(const Recipe& recipe, int64_t data_vocab) {
-  const int64_t vocab = recipe.has("model.vocab") ? recipe.integer("model.vocab") : data_vocab;
-  RUBATO_ASSIGN_OR_RETURN(ModelConfig config, model_preset(recipe.text("model.preset"), vocab));
-  const auto shape = [&](std::string_view key, int64_t& value) {
-    if (recipe.has(key)) value = recipe.integer(key);
-  };
-  shape("model.layers", config.layers);
-  shape("model.width", config.width);
-  shape("model.heads", config.heads);
-  shape("model.kv_heads", config.kv_heads);
-  shape("model.head_dim", config.head_dim);
-  shape("model.ffn", config.ffn);
-  if (recipe.has("model.tied")) config.tied = recipe.flag("model.tied");
-  if (recipe.has("model.rope_theta")) config.rope_theta = recipe.real("model.rope_theta");
-  if (recipe.has("model.norm_eps")) config.norm_eps = recipe.real("model.norm_eps");
-  return config;
-}
-
 Products products_of(const Recipe& recipe) {
   return recipe.text("train.products") == "bf16" ? Products::kBf16 : Products::kFp32;
 }
@@ -252,6 +234,24 @@ int64_t extended(int64_t budget, double share) {
 }
 
 }  // namespace
+
+StatusOr<ModelConfig> build_model(const Recipe& recipe, int64_t data_vocab) {
+  const int64_t vocab = recipe.has("model.vocab") ? recipe.integer("model.vocab") : data_vocab;
+  RUBATO_ASSIGN_OR_RETURN(ModelConfig config, model_preset(recipe.text("model.preset"), vocab));
+  const auto shape = [&](std::string_view key, int64_t& value) {
+    if (recipe.has(key)) value = recipe.integer(key);
+  };
+  shape("model.layers", config.layers);
+  shape("model.width", config.width);
+  shape("model.heads", config.heads);
+  shape("model.kv_heads", config.kv_heads);
+  shape("model.head_dim", config.head_dim);
+  shape("model.ffn", config.ffn);
+  if (recipe.has("model.tied")) config.tied = recipe.flag("model.tied");
+  if (recipe.has("model.rope_theta")) config.rope_theta = recipe.real("model.rope_theta");
+  if (recipe.has("model.norm_eps")) config.norm_eps = recipe.real("model.norm_eps");
+  return config;
+}
 
 StatusOr<BuiltWorkload> build_workload(const Recipe& recipe, int threads) {
   const std::string& kind = recipe.text("model.kind");

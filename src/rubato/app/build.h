@@ -6,6 +6,7 @@
 #include <string>
 
 #include "rubato/app/recipe.h"
+#include "rubato/lm/model_config.h"
 #include "rubato/sim/simulation.h"
 #include "rubato/trainer/trainer.h"
 
@@ -33,6 +34,10 @@ StatusOr<SimulationConfig> pretraining_config(const Recipe& recipe, int threads)
 /// The phase that a method decides: local steps with an outer rule, or, in mode data-parallel, one
 /// worker that stands for all and makes k times the batch in each of its steps.
 StatusOr<SimulationConfig> training_config(const Recipe& recipe, int threads);
+
+/// The shape of a recipe's language model over a vocabulary of `data_vocab`, 0 where the text is
+/// not known: then the recipe's or the preset's own.
+StatusOr<ModelConfig> build_model(const Recipe& recipe, int64_t data_vocab);
 
 /// The outer chain of a recipe, by names and options.
 ChainSpec chain_spec(const Recipe& recipe);

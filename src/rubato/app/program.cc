@@ -66,6 +66,7 @@ int run_program(std::span<const std::string> args, Terminal terminal) {
   add_train(app, chosen);
   add_compare(app, chosen);
   add_tune(app, chosen);
+  add_plan(app, chosen);
   add_coordinator(app, chosen);
   add_invite(app, chosen);
   add_workers(app, chosen);

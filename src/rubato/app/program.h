@@ -37,6 +37,7 @@ void add_prepare(CLI::App& app, CommandBody& chosen);
 void add_train(CLI::App& app, CommandBody& chosen);
 void add_compare(CLI::App& app, CommandBody& chosen);
 void add_tune(CLI::App& app, CommandBody& chosen);
+void add_plan(CLI::App& app, CommandBody& chosen);
 void add_coordinator(CLI::App& app, CommandBody& chosen);
 void add_invite(CLI::App& app, CommandBody& chosen);
 void add_workers(CLI::App& app, CommandBody& chosen);

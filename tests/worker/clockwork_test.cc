@@ -45,9 +45,11 @@ TEST(Clockwork, EventsOfOneInstantHaveAnOrder) {
 TEST(Clockwork, EveryEntryButAnArrivalIsAnEvent) {
   const std::vector<SimWorker> fleet = {{.ns_per_step = 7}};
   const Clockwork clockwork(fleet, Overlap::kNone, {});
-  const auto event = clockwork.event_of({.kind = Kind::kJoin, .who = 0});
+  const auto event = clockwork.event_of({.kind = Kind::kJoin, .who = 0, .task = {}});
   EXPECT_EQ(std::get<WorkerJoined>(event).ns_per_step, 7);
-  EXPECT_EQ(std::get<TimerFired>(clockwork.event_of({.kind = Kind::kTimer, .who = 3})).timer, 3);
+  EXPECT_EQ(
+      std::get<TimerFired>(clockwork.event_of({.kind = Kind::kTimer, .who = 3, .task = {}})).timer,
+      3);
   const auto wish = clockwork.event_of({.kind = Kind::kWish, .who = 0, .task = TaskId(2)});
   EXPECT_EQ(std::get<TaskWanted>(wish).behind, TaskId(2));
 }

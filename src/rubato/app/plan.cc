@@ -65,7 +65,9 @@ StatusOr<std::optional<Recipe>> recipe_of(const Recipe& base, const Cell& cell) 
 
 // What a row shows: what is in force, which a method may have decided.
 PlanRow row_of(const Recipe& recipe, const SimulationConfig& config) {
-  PlanRow row{.method = config.method, .codecs = {config.up_codec.name, config.down_codec.name}};
+  PlanRow row;
+  row.method = config.method;
+  row.codecs = {config.up_codec.name, config.down_codec.name};
   row.local_steps = config.coordinator.local_steps;
   row.overlap = recipe.text("train.overlap");
   if (config.stands_for.empty()) return row;
@@ -217,7 +219,8 @@ StatusOr<ModelFacts> model_facts(const Recipe& recipe, std::optional<int64_t> nu
 
 StatusOr<Plan> make_plan(const Recipe& recipe, const PlanGrid& grid, const PlanLimits& limits,
                          const ModelFacts& model) {
-  Plan plan{.num_params = model.num_params};
+  Plan plan;
+  plan.num_params = model.num_params;
   std::set<std::string> seen;
   Status first_error;
   for (const Cell& cell : cells_of(grid)) {

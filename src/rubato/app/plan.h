@@ -34,9 +34,9 @@ StatusOr<PlanGrid::CodecPair> parse_codec_pair(const std::string& text);
 
 /// What a recommended row has to keep.
 struct PlanLimits {
-  std::optional<double> staleness_mean;   // [versions] at most
-  std::optional<int64_t> staleness_most;  // [versions] at most
-  std::optional<double> gb_per_day;       // [1e9 bytes] at most, up and down of all workers
+  std::optional<double> staleness_mean = {};   // [versions] at most
+  std::optional<int64_t> staleness_most = {};  // [versions] at most
+  std::optional<double> gb_per_day = {};       // [1e9 bytes] at most, up and down of all workers
   double tolerance = 0.03;  // [1] share of the least time that is not worth a change of training
 };
 

@@ -15,6 +15,7 @@
 #include "rubato/bench/generation_bench.h"
 #include "rubato/bench/outer_bench.h"
 #include "rubato/bench/peers_bench.h"
+#include "rubato/bench/plan_bench.h"
 #include "rubato/bench/simulator_bench.h"
 #include "rubato/lm/step_profile.h"
 #include "rubato/metrics/format.h"
@@ -310,6 +311,28 @@ StatusOr<BenchResult> simulator(const BenchFlags& flags, int threads) {
   return result;
 }
 
+StatusOr<BenchResult> plan(const BenchFlags& flags, int) {
+  RUBATO_ASSIGN_OR_RETURN(const auto rows, bench_plan(flags.seconds));
+  BenchResult result;
+  Table table;
+  table.columns = {{"plan", "", "fleet and method, on one core"},
+                   {"dispatches", "1/s", "through the coordinator, without gradients"},
+                   {"limit", "1/s", "the same fleet's clockwork, and nobody who decides"},
+                   {"share", "1", "median of three rounds in turns"}};
+  for (const PlanBenchRow& row : rows) {
+    table.rows.push_back({row.name, fixed(row.dispatches_per_s, 0),
+                          fixed(row.limit_dispatches_per_s, 0), fixed(row.share_of_limit, 3)});
+    result.rows.push_back({{"bench", "plan"},
+                           {"name", row.name},
+                           {"workers", row.workers},
+                           {"dispatches_per_s", row.dispatches_per_s},
+                           {"limit_dispatches_per_s", row.limit_dispatches_per_s},
+                           {"share_of_limit", row.share_of_limit}});
+  }
+  result.tables = {std::move(table)};
+  return result;
+}
+
 StatusOr<BenchResult> peers(const BenchFlags& flags, int threads) {
   BenchResult result;
   Table table;
@@ -354,12 +377,13 @@ struct Bench {
   std::string name;
   StatusOr<BenchResult> (*run)(const BenchFlags&, int threads);
 };
-const std::array<Bench, 7> kBenches = {{{"engine", engine},
+const std::array<Bench, 8> kBenches = {{{"engine", engine},
                                         {"generation", generation},
                                         {"outer", outer},
                                         {"codec", codec},
                                         {"exchange", exchange},
                                         {"simulator", simulator},
+                                        {"plan", plan},
                                         {"peers", peers}}};
 
 StatusOr<int> bench(const BenchFlags& flags, Terminal& terminal) {

@@ -129,6 +129,7 @@ def relay(port):
 
     async def serve():
         server = await asyncio.start_server(carry, "127.0.0.1", port)
+        print("ready", flush=True)
         await server.serve_forever()
 
     asyncio.run(serve())
@@ -175,11 +176,17 @@ def run_cluster(rubato, recipe, keys, out, network):
             join_file = os.path.join(out, f"join-{i}")
             with os.fdopen(os.open(join_file, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
                 file.write(join)
-            time.sleep(0.3)  # the relay listens
+            while not os.path.getsize(os.path.join(out, f"relay-{i}.log")):  # until it listens
+                time.sleep(0.1)
             workers.append(start(network.leaves[i],
                                  [rubato, "worker", "--join-file", join_file, "--dir", os.path.join(out, f"worker-{i}"),
                                   "--threads", "1", "--min-step-s", str(speed)], f"worker-{i}"))
-        if coordinator.wait(timeout=240) != 0:
+        while coordinator.poll() is None:
+            time.sleep(0.2)
+            failed = [i for i, worker in enumerate(workers) if worker.poll() not in (None, 0)]
+            if failed:
+                sys.exit(f"a worker failed: see {out}/worker-{failed[0]}.log")
+        if coordinator.returncode != 0:
             sys.exit(f"the coordinator failed: see {out}/coordinator.log")
         for worker in workers:
             worker.wait(timeout=30)

@@ -50,6 +50,8 @@ StatusOr<Plan> plan_of(const Recipe& recipe, const PlanGrid& grid, const PlanLim
   return make_plan(recipe, grid, limits, *model);
 }
 
+std::string words_of(const Status& status) { return std::string(status.message()); }
+
 const PlanRow* find(const Plan& plan, const std::string& method, int64_t h,
                     const std::string& overlap, const std::string& up) {
   const auto it = std::ranges::find_if(plan.rows, [&](const PlanRow& row) {
@@ -115,7 +117,7 @@ TEST(Plan, LimitsBindTheRecommendation) {
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->rows[plan->recommended].method, "sync-diloco");
   EXPECT_FALSE(find(*plan, "dn-dylu", 100, "full", "fp32")->keeps_limits);
-  EXPECT_THAT(plan_of(recipe(), grid(), {.gb_per_day = 1e-6}).status().message(),
+  EXPECT_THAT(words_of(plan_of(recipe(), grid(), {.gb_per_day = 1e-6}).status()),
               StartsWith("[plan] got limits that none of 12 combinations keeps"));
 }
 
@@ -128,10 +130,10 @@ TEST(Plan, WhatCannotBeIsLeftOutWithTheReason) {
   ASSERT_EQ(plan->left_out.size(), 4u);
   EXPECT_THAT(plan->left_out[0], HasSubstr("overlapping communication behind a gate"));
   own.overlaps = {"full"};
-  EXPECT_THAT(plan_of(recipe({"gate.kind=barrier"}), own).status().message(),
+  EXPECT_THAT(words_of(plan_of(recipe({"gate.kind=barrier"}), own).status()),
               StartsWith("[coordinator] got overlapping communication"));
   own.methods = {"pretrained"};
-  EXPECT_THAT(plan_of(recipe(), own).status().message(), HasSubstr("has no workers"));
+  EXPECT_THAT(words_of(plan_of(recipe(), own).status()), HasSubstr("has no workers"));
 }
 
 TEST(Plan, KBatchIsOneRow) {
@@ -169,15 +171,15 @@ TEST(Plan, TheModelIsKnownWithoutItsData) {
   EXPECT_EQ(model_facts(parse("[model]\nkind = \"toy\"\n[toy]\ninputs = 3\nhidden = 5\n"), {})
                 ->num_params,
             5 * 3 + 5 + 4 * 5 + 4);
-  EXPECT_THAT(model_facts(recipe(), {}).status().message(), HasSubstr("want --params N"));
+  EXPECT_THAT(words_of(model_facts(recipe(), {}).status()), HasSubstr("want --params N"));
 }
 
 TEST(Plan, CodecsCarryBothWays) {
   EXPECT_EQ(*parse_codec_pair("bf16"), (PlanGrid::CodecPair{"bf16", "bf16"}));
   EXPECT_EQ(*parse_codec_pair("int8"), (PlanGrid::CodecPair{"int8", "bf16"}));
   EXPECT_EQ(*parse_codec_pair("top_k/fp32"), (PlanGrid::CodecPair{"top_k", "fp32"}));
-  EXPECT_THAT(parse_codec_pair("int8/int8").status().message(), HasSubstr("want UP/DOWN"));
-  EXPECT_THAT(parse_codec_pair("int9").status().message(), HasSubstr("int8"));
+  EXPECT_THAT(words_of(parse_codec_pair("int8/int8").status()), HasSubstr("want UP/DOWN"));
+  EXPECT_THAT(words_of(parse_codec_pair("int9").status()), HasSubstr("int8"));
 }
 
 struct Outcome {

@@ -155,9 +155,9 @@ TEST(AgreedCodec, OutlivesTheSessionUntilTheNextHello) {
   const auto session = rig.reception().attend(WorkerId(0), peer_hello(rig, "int8"));
   ASSERT_TRUE(session.ok());
   EXPECT_EQ(rig.push(0, delta, 1 << 20)->verdict(), v1::PushReply::VERDICT_APPLIED);
+  const v1::Task next = PeerRig::next_task(**session);
   const auto changed = rig.reception().attend(WorkerId(0), peer_hello(rig, "bf16"));
   ASSERT_TRUE(changed.ok());
-  const v1::Task next = PeerRig::next_task(**changed);
   expect_refusal(rig.push(0, rig.delta_by(int8, next)).status(), Code::kInvalidArgument,
                  "codec: got int8, want bf16");
 }

@@ -92,13 +92,12 @@ TEST_F(Interchange, ARunGoesOnFromWhatAnotherLeft) {
   EXPECT_THAT(recipe, HasSubstr("\ninit = \""));
 
   const json further = ok(training("compare", "further",
-                                   {"--init", path("start"), "--methods", "sync-diloco,dn-dylu"}))
+                                   {"--init", path("start"), "--methods", "sync-diloco,dn-dylu",
+                                    "--set", "lr.max=3e-4", "--set", "lr.min=1e-4"}))
                            .last_line();
   ASSERT_EQ(further["rows"].size(), 2u);
-  // A few steps from there, not from random numbers, which are 1.5 nats away.
   for (const json& row : further["rows"])
-    EXPECT_NEAR(row["val_loss_nats"].get<double>(), before["val_loss_nats"].get<double>(), 0.1)
-        << row["method"];
+    EXPECT_LT(row["val_loss_nats"], before["val_loss_nats"]) << row["method"];
 }
 
 TEST_F(Interchange, WhatDoesNotFitTheInitialModelIsSaid) {
@@ -140,6 +139,8 @@ TEST_F(Interchange, ExportRefusesWhatItCannotDo) {
       HasSubstr("want f32 or f16"));
   EXPECT_THAT(refused({"export", path("data"), "--format", "hf", "--out", path("hf")}),
               HasSubstr("does not say format rubato-checkpoint"));
+  EXPECT_THAT(refused({"export", path("nowhere"), "--format", "hf", "--out", path("hf")}),
+              HasSubstr("got no run"));
   EXPECT_THAT(refused({"import", path("data"), "--out", path("hf")}), HasSubstr("config.json"));
   EXPECT_FALSE(fs::exists(path("hf")));
 }

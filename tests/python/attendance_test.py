@@ -55,9 +55,9 @@ class ScriptedLink:
 
     def attend(self, messages):
         heard = []
+        self.stream = Messages()  # there before anybody sees the session and speaks
         self.sessions.append(heard)
         threading.Thread(target=self._read, args=(messages, heard), daemon=True).start()
-        self.stream = Messages()
         return ControlStream(self.stream, None)
 
     @staticmethod
@@ -82,7 +82,7 @@ class AttendanceTest(unittest.TestCase):
         self.attendance = Attendance(self.link, protocol.message("Hello")(run="r"), 0.02, 60,
                                      self.progress)
         self.addCleanup(self.attendance.close)
-        self.assertTrue(support.eventually(lambda: self.link.stream is not None))
+        self.assertTrue(support.eventually(lambda: self.link.sessions))
 
     def dispatches(self, task):
         self.link.says(dispatch=protocol.message("Dispatch")(task={"id": task}))

@@ -15,6 +15,7 @@ import logging, sys
 import torch
 sys.path.insert(0, "{SOURCE / 'python'}")
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+torch.manual_seed(1)
 model = torch.nn.Linear(2, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=1)
 loss_of = torch.nn.functional.mse_loss
@@ -67,8 +68,7 @@ class OpaqueWorkerTest(unittest.TestCase):
             worker = cluster.start_worker("a", script)
             cluster.wait_for_the_end(self, worker)
             found = losses(cluster.output("a"))
-            # Nobody seeds its model: how far it comes differs.
-            self.assertLess(found[-1], found[0] / 2, cluster.everything())
+            self.assertLess(found[-1], found[0] / 4, cluster.everything())
             # It was not told where to keep its identity.
             self.assertEqual(len(list((cluster.directory / "workers").iterdir())), 1)
 

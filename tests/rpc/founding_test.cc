@@ -481,6 +481,7 @@ TEST(OpaqueRun, IsFoundedAndTrainedOverGrpc) {
   EXPECT_EQ(work->first, worker.initial);
   EXPECT_EQ(work->applied, kBudgetSteps / 4);
   EXPECT_EQ(run.wait(), Cluster::End::kFinished);
+  server.reset();  // its calls look at the run to their end
 }
 
 }  // namespace
